@@ -143,8 +143,8 @@ func (c *checker) compare(reader, writer *Type, at string) *result {
 		return r
 	}
 	if writer.Kind == Union { // the reader must be able to read every branch
-		for _, branch := range writer.Branches {
-			r.add(c.check(reader, branch, at).list...)
+		for i, branch := range writer.Branches {
+			r.add(c.check(reader, branch, at+"/"+strconv.Itoa(i)).list...)
 		}
 		return r
 	}
@@ -229,6 +229,8 @@ func (c *checker) fields(r *result, reader, writer *Type, at string) {
 			r.add(c.check(f.Type, from.Type, at+"/type").list...)
 		case f.HasDefault:
 		case f.Type.Kind == Enum && f.Type.HasDefault:
+			// An enum's default does not stand in for a missing field; Java compares it with the record.
+			r.add(c.check(f.Type, writer, at+"/type").list...)
 		default:
 			r.add(Incompatibility{ReaderFieldMissingDefaultValue, at, f.Name})
 		}

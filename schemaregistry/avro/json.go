@@ -217,10 +217,8 @@ var errDepth = errors.New("nested too deeply")
 func ParseValue(text string, maxDepth int) (Value, error) {
 	p := jsonParser{text: text, depth: maxDepth}
 	v, err := p.value()
-	if err == nil {
-		if err = p.space(); err == nil && p.pos < len(p.text) {
-			err = fmt.Errorf("unexpected %q after the end", p.text[p.pos])
-		}
+	if rest := strings.TrimLeft(text[p.pos:], " \t\r\n"); err == nil && rest != "" {
+		err = fmt.Errorf("unexpected %q after the end", rest[0])
 	}
 	if err != nil {
 		return Value{}, fmt.Errorf("json at byte %d: %w", p.pos, err)

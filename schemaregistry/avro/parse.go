@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -172,6 +173,9 @@ func (p *parser) object(v *Value) (*Type, error) {
 		if t, err = p.header(v, kind); err == nil {
 			err = p.body(t, v)
 		}
+		if err == nil && p.names[t.FullName()] != t {
+			return p.names[t.FullName()], nil // the same enum or fixed written out again
+		}
 	case "array":
 		t, err = p.container(v, Array, "items", "Array has no items type")
 	case "map":
@@ -232,7 +236,7 @@ func (p *parser) header(v *Value, kind string) (*Type, error) {
 			}
 		}
 	}
-	if _, ok := primitives[name]; ok {
+	if _, ok := primitives[name]; ok && t.Namespace == "" {
 		return nil, fmt.Errorf("Schemas may not be named after primitives: %s", t.FullName()) //nolint:staticcheck // Java's text
 	}
 	t.Doc, t.HasDoc = optionalText(v, "doc")
@@ -259,13 +263,19 @@ func (p *parser) checkName(name string) error {
 	return nil
 }
 
-// define makes t known by its name. A type may be written out twice only if both are alike.
+// define makes t known by its name.
 func (p *parser) define(t *Type) error {
 	if _, ok := p.names[t.FullName()]; ok {
 		return fmt.Errorf("Can't redefine: %s", t.FullName()) //nolint:staticcheck // Java's text
 	}
 	p.names[t.FullName()] = t
 	return nil
+}
+
+// redefines says whether t repeats an enum or fixed that is defined already, which is allowed.
+func (p *parser) redefines(t *Type) bool {
+	old := p.names[t.FullName()]
+	return old != nil && old.Kind == t.Kind && t.Kind != Record && old.Size == t.Size && slices.Equal(old.Symbols, t.Symbols)
 }
 
 func (p *parser) body(t *Type, v *Value) error {
@@ -289,6 +299,9 @@ func (p *parser) body(t *Type, v *Value) error {
 			return fmt.Errorf("Malformed data. Length is negative: %d", n) //nolint:staticcheck // Java's text
 		}
 		t.Size = int(n)
+	}
+	if p.redefines(t) {
+		return nil
 	}
 	return p.define(t)
 }
@@ -421,7 +434,7 @@ func javaParseDouble(s string) (float64, error) {
 // aliases reads the aliases of a type (qualified by its namespace) or of a field.
 func (p *parser) aliases(v *Value, space string, qualify bool) ([]string, error) {
 	list, ok := v.Get("aliases")
-	if !ok || list.Kind == JSONNull {
+	if !ok {
 		return nil, nil
 	}
 	if list.Kind != JSONArray {
