@@ -1,0 +1,408 @@
+package server
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/moldau-io/moldau/core/wire"
+)
+
+// readBuffer is the size of a connection's read buffer, and how much of a frame is read before it is charged to the budget.
+const readBuffer = 16 << 10
+
+// Conn is one client connection.
+type Conn struct {
+	s        *Server
+	nc       net.Conn
+	br       *bufio.Reader
+	id       uint64
+	remote   string
+	host     string
+	listener string
+	wake     chan struct{} // to the writer goroutine: the head of the queue may be ready
+
+	mu       sync.Mutex
+	room     *sync.Cond // queue has shrunk, or the connection ends
+	queue    []*Request // in order of arrival; answered ones leave from the front
+	queued   int        // encoded bytes in queue
+	writing  bool       // one goroutine at a time writes
+	draining bool
+	closed   bool
+	cause    error
+	scratch  net.Buffers
+	batch    []*Request
+
+	// Value is the handler's own state for this connection. Only HandleRequest may use it.
+	Value any
+}
+
+func newConn(s *Server, nc net.Conn, listener string) *Conn {
+	c := &Conn{
+		s: s, nc: nc, listener: listener, id: s.nextID.Add(1),
+		br: bufio.NewReaderSize(nc, readBuffer), wake: make(chan struct{}, 1),
+	}
+	c.room = sync.NewCond(&c.mu)
+	c.remote = nc.RemoteAddr().String()
+	c.host = c.remote
+	if host, _, err := net.SplitHostPort(c.remote); err == nil {
+		c.host = host
+	}
+	return c
+}
+
+// ID is unique among the connections of this server.
+func (c *Conn) ID() uint64 { return c.id }
+
+// RemoteHost is the peer's address without its port.
+func (c *Conn) RemoteHost() string { return c.host }
+
+// RemoteAddr is the peer's address.
+func (c *Conn) RemoteAddr() string { return c.remote }
+
+// LocalAddr is the address the peer connected to.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// Listener is the name of the listener that accepted it.
+func (c *Conn) Listener() string { return c.listener }
+
+// Close ends the connection at once; answers that were not written are dropped. The first cause is logged.
+func (c *Conn) Close(cause error) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed, c.cause = true, cause
+	c.room.Broadcast()
+	c.mu.Unlock()
+	_ = c.nc.Close()
+	c.poke()
+}
+
+// drain makes the reader stop at once; what was read is still answered.
+func (c *Conn) drain() {
+	c.mu.Lock()
+	c.draining = true
+	c.room.Broadcast()
+	c.mu.Unlock()
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (c *Conn) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run serves the connection until it ends.
+func (c *Conn) run() {
+	var writer sync.WaitGroup
+	writer.Add(1)
+	go func() { defer writer.Done(); c.writeLoop() }()
+	err := c.readLoop()
+	// The reader has stopped: what it read may still be answered, unless the connection is broken.
+	c.mu.Lock()
+	if !c.closed && c.draining {
+		for len(c.queue) > 0 && !c.closed {
+			c.room.Wait()
+		}
+	}
+	c.mu.Unlock()
+	c.Close(err)
+	writer.Wait()
+	c.mu.Lock()
+	cause := c.cause
+	for _, r := range c.queue {
+		if r.ready {
+			r.recycle()
+		}
+	}
+	// Requests still with the handler are recycled by the collector: answered() sees that the connection is closed.
+	c.queue = nil
+	c.mu.Unlock()
+	if cause != nil {
+		c.s.cfg.Logger.Debug("connection closed", "peer", c.remote, "listener", c.listener, "cause", cause)
+	}
+}
+
+// errIdle ends a connection that sent nothing for IdleTimeout.
+var errIdle = errors.New("idle for connections.max.idle.ms")
+
+func (c *Conn) readLoop() error {
+	for {
+		r, err := c.readRequest()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				c.flushReady()
+				return nil
+			}
+			return err
+		}
+		c.mu.Lock()
+		c.queue = append(c.queue, r)
+		r.handling = true
+		c.mu.Unlock()
+
+		c.s.handler.HandleRequest(r)
+
+		c.mu.Lock()
+		r.handling = false // r is recycled only by a writer, and none has seen it ready with handling set
+		for !c.closed && !c.draining && (len(c.queue) >= c.s.cfg.MaxInFlight || c.queued > c.s.cfg.MaxQueuedBytes) {
+			if c.headReady() && !c.writing {
+				c.flush()
+				continue
+			}
+			c.room.Wait()
+		}
+		stop := c.closed || c.draining
+		cause := c.cause
+		c.mu.Unlock()
+		if stop {
+			c.flushReady()
+			return cause
+		}
+	}
+}
+
+// readRequest reads the next frame. Before it would block it writes what is ready to be written.
+func (c *Conn) readRequest() (*Request, error) {
+	if c.br.Buffered() < 4 {
+		c.flushReady()
+		if err := c.deadline(c.s.cfg.IdleTimeout); err != nil {
+			return nil, err
+		}
+	}
+	head, err := c.br.Peek(4)
+	if err != nil {
+		if len(head) == 0 && errors.Is(err, io.EOF) {
+			return nil, io.EOF
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, errIdle
+		}
+		return nil, fmt.Errorf("read frame length: %w", err)
+	}
+	size := int(int32(binary.BigEndian.Uint32(head)))
+	if size < wire.HeaderSize || size > c.s.cfg.MaxRequestBytes {
+		c.s.stats.BadFrames.Add(1)
+		return nil, fmt.Errorf("frame of %d bytes is outside of %d to %d (socket.request.max.bytes)", size, wire.HeaderSize, c.s.cfg.MaxRequestBytes)
+	}
+	if _, err := c.br.Discard(4); err != nil {
+		return nil, fmt.Errorf("read frame length: %w", err)
+	}
+	r := requests.Get().(*Request)
+	r.Conn = c
+	if c.br.Buffered() < size {
+		c.flushReady()
+		limit := c.s.cfg.FrameTimeout + time.Duration(size>>17)*time.Second
+		if err := c.deadline(limit); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.readFrame(r, size); err != nil {
+		r.ReleaseFrame()
+		return nil, err
+	}
+	c.s.stats.BytesIn.Add(int64(size) + 4)
+	r.Received = time.Now()
+	hdr, body, err := wire.ParseHeader(r.frame)
+	if err != nil {
+		c.s.stats.BadFrames.Add(1)
+		c.s.cfg.Logger.Info("request refused, closing the connection", "peer", c.remote, "listener", c.listener, "error", err)
+		r.ReleaseFrame()
+		return nil, err
+	}
+	r.Header, r.Body = hdr, body
+	return r, nil
+}
+
+// readFrame fills r.frame with size bytes. A frame that fits in the read buffer is not charged beyond its own size; a larger one is charged
+// once as much has arrived as the read buffer holds.
+func (c *Conn) readFrame(r *Request, size int) error {
+	budget := c.s.small
+	if size > largeFrame {
+		budget = c.s.large
+	}
+	if first := min(size, readBuffer); c.br.Buffered() < first {
+		if _, err := c.br.Peek(first); err != nil {
+			return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
+		}
+	}
+	if !budget.TryAcquire(int64(size)) {
+		c.flushReady()
+		if err := budget.Acquire(c.s.ctx, int64(size)); err != nil {
+			return fmt.Errorf("wait for request memory: %w", err)
+		}
+		// The peer could not be read from meanwhile: its time begins anew.
+		if err := c.deadline(c.s.cfg.FrameTimeout + time.Duration(size>>17)*time.Second); err != nil {
+			budget.Release(int64(size))
+			return err
+		}
+	}
+	r.budget, r.charged = budget, int64(size)
+	r.frame = GetBuffer(size)[:size]
+	if _, err := io.ReadFull(c.br, r.frame); err != nil {
+		return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
+	}
+	return nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// deadline sets the read deadline unless the connection is draining, whose deadline in the past must stay.
+func (c *Conn) deadline(d time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.draining || c.closed {
+		return fmt.Errorf("connection ends: %w", net.ErrClosed)
+	}
+	return c.nc.SetReadDeadline(time.Now().Add(d))
+}
+
+// answered marks r as ready to be written, and sees to it that somebody writes it.
+func (c *Conn) answered(r *Request) {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		if r.done != nil {
+			r.done()
+		}
+		r.DetachFrame()
+		return
+	}
+	r.ready = true
+	c.queued += r.size
+	// While the handler runs, its reader goroutine writes afterwards; while somebody writes, it looks again before it stops.
+	call := !r.handling && !c.writing && c.queue[0] == r
+	c.mu.Unlock()
+	if call {
+		c.poke()
+	}
+}
+
+// headReady says whether there is something to write. It needs mu.
+func (c *Conn) headReady() bool {
+	return len(c.queue) > 0 && c.queue[0].ready && !c.queue[0].handling
+}
+
+func (c *Conn) flushReady() {
+	c.mu.Lock()
+	if !c.writing && c.headReady() && !c.closed {
+		c.flush()
+	}
+	c.mu.Unlock()
+}
+
+func (c *Conn) writeLoop() {
+	for range c.wake {
+		c.mu.Lock()
+		if c.closed {
+			for c.writing { // the reader may be inside of flush
+				c.room.Wait()
+			}
+			c.mu.Unlock()
+			return
+		}
+		if !c.writing && c.headReady() {
+			c.flush()
+		}
+		c.mu.Unlock()
+	}
+}
+
+// maxBatch bounds the bytes of one vectored write that are gathered from several answers.
+const maxBatch = 256 << 10
+
+// flush writes all answers that are ready at the front of the queue. It is called with mu held and writing unset, and returns so;
+// it gives mu up while it writes.
+func (c *Conn) flush() {
+	c.writing = true
+	for c.headReady() && !c.closed {
+		batch := c.batch[:0]
+		bytes := 0
+		for _, r := range c.queue {
+			if !r.ready || r.handling || bytes >= maxBatch || (r.later != nil && len(batch) > 0) {
+				break
+			}
+			batch = append(batch, r)
+			bytes += r.size
+			if r.later != nil {
+				break
+			}
+		}
+		c.mu.Unlock()
+		err := c.write(batch)
+		n := len(batch)
+		freed := 0
+		for _, r := range batch {
+			freed += r.size
+		}
+		c.mu.Lock()
+		c.queued -= freed
+		rest := copy(c.queue, c.queue[n:])
+		clear(c.queue[rest:])
+		c.queue = c.queue[:rest]
+		c.mu.Unlock()
+		for i, r := range batch {
+			r.recycle()
+			batch[i] = nil
+		}
+		c.batch = batch[:0]
+		if err != nil {
+			c.Close(err)
+		}
+		c.mu.Lock()
+		c.room.Broadcast()
+	}
+	c.writing = false
+	c.room.Broadcast()
+}
+
+// write sends the answers of batch in one vectored write.
+func (c *Conn) write(batch []*Request) error {
+	bufs := c.scratch[:0]
+	total := int64(0)
+	for _, r := range batch {
+		if r.later != nil {
+			r.pieces, r.done = r.later()
+		}
+		if r.silent {
+			continue
+		}
+		for _, p := range r.pieces {
+			if len(p) > 0 {
+				bufs = append(bufs, p)
+				total += int64(len(p))
+			}
+		}
+	}
+	c.scratch = bufs // keep the capacity: WriteTo moves its own header along
+	if len(bufs) == 0 {
+		return nil
+	}
+	limit := c.s.cfg.WriteTimeout + time.Duration(total>>15)*time.Second
+	if err := c.nc.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	c.s.stats.BytesOut.Add(total)
+	w := bufs
+	_, err := w.WriteTo(c.nc)
+	clear(c.scratch)
+	if err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}

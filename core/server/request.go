@@ -1,0 +1,92 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"github.com/moldau-io/moldau/core/wire"
+)
+
+// Request is one request and the place for its answer. It must not be touched after it was answered.
+type Request struct {
+	wire.Header
+	// Body is what follows the header, a slice of the frame.
+	Body []byte
+	// Conn is where it came from.
+	Conn *Conn
+	// Received is when the frame was complete.
+	Received time.Time
+
+	frame   []byte
+	charged int64
+	budget  *Budget
+
+	// Guarded by Conn.mu.
+	handling bool
+	ready    bool
+	silent   bool
+	size     int
+	pieces   [][]byte
+	one      [1][]byte
+	done     func()
+	later    func() (pieces [][]byte, done func())
+}
+
+var requests = sync.Pool{New: func() any { return new(Request) }}
+
+// ReleaseFrame recycles the frame: Body and all slices decoded from it must no longer be used by anyone.
+func (r *Request) ReleaseFrame() {
+	if r.frame != nil {
+		PutBuffer(r.frame)
+	}
+	r.DetachFrame()
+}
+
+// DetachFrame gives the frame's share of the memory budget back but leaves the frame to its holders and the collector.
+func (r *Request) DetachFrame() {
+	r.frame, r.Body = nil, nil
+	if r.budget != nil {
+		r.budget.Release(r.charged)
+		r.budget, r.charged = nil, 0
+	}
+}
+
+// Respond answers with one encoded frame. done, if not nil, is called when the bytes are no longer needed, also when
+// the connection was lost.
+func (r *Request) Respond(frame []byte, done func()) {
+	r.one[0] = frame
+	r.RespondPieces(r.one[:], done)
+}
+
+// RespondPieces answers with a frame in pieces.
+func (r *Request) RespondPieces(pieces [][]byte, done func()) {
+	r.pieces, r.done = pieces, done
+	r.size = 0
+	for _, p := range pieces {
+		r.size += len(p)
+	}
+	r.Conn.answered(r)
+}
+
+// RespondLater answers with what fn returns when it is this answer's turn to be written. fn runs on a goroutine of the connection and
+// may block; it is not called when the connection was lost before. So the bytes of at most one such answer exist for each connection.
+func (r *Request) RespondLater(fn func() (pieces [][]byte, done func())) {
+	r.later = fn
+	r.Conn.answered(r)
+}
+
+// RespondNothing ends a request that has no answer, such as a produce request with acks=0.
+func (r *Request) RespondNothing() {
+	r.silent = true
+	r.Conn.answered(r)
+}
+
+// recycle ends the life of an answered request.
+func (r *Request) recycle() {
+	if r.done != nil {
+		r.done()
+	}
+	r.DetachFrame()
+	*r = Request{}
+	requests.Put(r)
+}

@@ -1,0 +1,235 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Handler gives meaning to requests.
+type Handler interface {
+	// HandleRequest is called on the connection's reader goroutine, in the order of arrival. When it returns, the request
+	// must have taken effect as far as later requests of the connection can tell; the answer may be given later, from any goroutine.
+	// It must answer exactly once with one of the Respond methods, or close the connection.
+	HandleRequest(r *Request)
+}
+
+// Config bounds a Server. Zero values take the defaults named.
+type Config struct {
+	// MaxRequestBytes is socket.request.max.bytes: a larger frame closes its connection. 100 MiB.
+	MaxRequestBytes int
+	// MemoryBytes bounds the frames held at once: half of it for frames up to 1 MiB, half for larger ones. 512 MiB.
+	MemoryBytes int64
+	// MaxConnections bounds open connections; more wait in the accept queue. Unlimited.
+	MaxConnections int
+	// MaxConnectionsPerIP bounds them for one peer address; more are closed at once. Unlimited.
+	MaxConnectionsPerIP int
+	// IdleTimeout is connections.max.idle.ms. 10 minutes.
+	IdleTimeout time.Duration
+	// FrameTimeout is how long a frame may take from its first byte to its last, plus one second for each 128 KiB. 30 s.
+	FrameTimeout time.Duration
+	// WriteTimeout is how long a peer may leave an answer untaken. 60 s.
+	WriteTimeout time.Duration
+	// MaxInFlight bounds the unanswered requests of one connection. 64.
+	MaxInFlight int
+	// MaxQueuedBytes bounds the encoded, unsent answers of one connection. 1 MiB.
+	MaxQueuedBytes int
+	Logger         *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	set := func(p *int, v int) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	dur := func(p *time.Duration, v time.Duration) {
+		if *p <= 0 {
+			*p = v
+		}
+	}
+	set(&c.MaxRequestBytes, 100<<20)
+	if c.MemoryBytes <= 0 {
+		c.MemoryBytes = 512 << 20
+	}
+	dur(&c.IdleTimeout, 10*time.Minute)
+	dur(&c.FrameTimeout, 30*time.Second)
+	dur(&c.WriteTimeout, time.Minute)
+	set(&c.MaxInFlight, 64)
+	set(&c.MaxQueuedBytes, 1<<20)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// largeFrame is the size above which frames have their own half of the memory budget, so that peers that
+// announce huge frames and stall cannot hold up ordinary ones.
+const largeFrame = 1 << 20
+
+// Server serves connections of any number of listeners with one Handler.
+type Server struct {
+	cfg     Config
+	handler Handler
+	small   *Budget
+	large   *Budget
+
+	ctx    context.Context // ends when the server must stop at once
+	cancel context.CancelFunc
+
+	mu       sync.Mutex
+	slot     *sync.Cond // a connection has gone
+	conns    map[*Conn]struct{}
+	perIP    map[string]int
+	draining bool
+
+	nextID atomic.Uint64
+	wg     sync.WaitGroup
+	stats  Stats
+}
+
+// Stats are the server's counters; all are safe to read at any time.
+type Stats struct {
+	// Connections is the number open now, by no means a counter.
+	Connections atomic.Int64
+	// Accepted counts all connections ever; Rejected those closed for a limit.
+	Accepted, Rejected atomic.Int64
+	// BadFrames counts connections closed for bytes that are not a request this server answers.
+	BadFrames atomic.Int64
+	// BytesIn and BytesOut count frames read and written, with their lengths.
+	BytesIn, BytesOut atomic.Int64
+}
+
+// New makes a server.
+func New(cfg Config, h Handler) *Server {
+	cfg = cfg.withDefaults()
+	s := &Server{
+		cfg: cfg, handler: h,
+		small: NewBudget(cfg.MemoryBytes / 2), large: NewBudget(cfg.MemoryBytes / 2),
+		conns: map[*Conn]struct{}{}, perIP: map[string]int{},
+	}
+	s.slot = sync.NewCond(&s.mu)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// Stats returns the server's counters.
+func (s *Server) Stats() *Stats { return &s.stats }
+
+// FrameBytes is the memory that request frames hold now.
+func (s *Server) FrameBytes() int64 { return s.small.Used() + s.large.Used() }
+
+// Serve accepts connections on l, named after the Kafka listener it is, until ctx ends or the listener fails. It closes l,
+// and returns nil when ctx ended. Connections live on until Shutdown.
+func (s *Server) Serve(ctx context.Context, l net.Listener, name string) error {
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.Close()
+		s.mu.Lock()
+		s.slot.Broadcast()
+		s.mu.Unlock()
+	})
+	defer stop()
+	defer func() { _ = l.Close() }()
+	delay := time.Duration(0)
+	for {
+		if !s.waitSlot(ctx) {
+			return nil
+		}
+		nc, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of file descriptors and the like: the listener itself is well, so wait and go on.
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			s.cfg.Logger.Warn("accept failed", "listener", name, "error", err, "retry_in", delay)
+			select {
+			case <-time.After(delay):
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		delay = 0
+		s.start(nc, name)
+	}
+}
+
+// waitSlot waits until another connection is allowed.
+func (s *Server) waitSlot(ctx context.Context) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.cfg.MaxConnections > 0 && len(s.conns) >= s.cfg.MaxConnections && !s.draining && ctx.Err() == nil {
+		s.slot.Wait()
+	}
+	return !s.draining && ctx.Err() == nil
+}
+
+func (s *Server) start(nc net.Conn, listener string) {
+	c := newConn(s, nc, listener)
+	s.mu.Lock()
+	reject := s.draining
+	if s.cfg.MaxConnectionsPerIP > 0 && s.perIP[c.host] >= s.cfg.MaxConnectionsPerIP {
+		reject = true
+	}
+	if reject {
+		s.mu.Unlock()
+		s.stats.Rejected.Add(1)
+		s.cfg.Logger.Debug("connection refused: too many from its address", "peer", c.remote, "listener", listener)
+		_ = nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.perIP[c.host]++
+	s.wg.Add(1)
+	s.mu.Unlock()
+	s.stats.Accepted.Add(1)
+	s.stats.Connections.Add(1)
+	go func() {
+		defer s.wg.Done()
+		c.run()
+		s.stats.Connections.Add(-1)
+		s.mu.Lock()
+		delete(s.conns, c)
+		if s.perIP[c.host]--; s.perIP[c.host] <= 0 {
+			delete(s.perIP, c.host)
+		}
+		s.slot.Signal()
+		s.mu.Unlock()
+	}()
+}
+
+// Shutdown stops reading requests, lets those that were read be answered, and closes all connections; when ctx ends
+// first it closes them at once. The listeners must have been stopped by their own contexts. The handler should answer
+// what is waiting (long polls) early.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.slot.Broadcast()
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.drain()
+	}
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		s.cancel()
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	for _, c := range conns {
+		c.Close(errors.New("server is shutting down"))
+	}
+	<-done
+	return ctx.Err()
+}

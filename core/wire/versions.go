@@ -1,0 +1,81 @@
+package wire
+
+import "github.com/twmb/franz-go/pkg/kmsg"
+
+// API is one row of the version table.
+type API struct {
+	// Key and Name are Kafka's.
+	Key  int16
+	Name string
+	// Min and Max are the versions advertised by ApiVersions.
+	Min, Max int16
+	// MinServed is the first version that is answered. It differs from Min for Produce: versions 0 to 2 must be
+	// advertised or librdkafka switches off features (KAFKA-18659), and are refused since their message formats are gone.
+	MinServed int16
+	// Flexible is the first version with compact strings and tagged fields (KIP-482).
+	Flexible int16
+}
+
+const never = 1<<15 - 1
+
+// apis holds Apache Kafka 4.4's ranges, with the older minimums that clients in use still need.
+var apis = []API{
+	{Key: 0, Name: "Produce", Min: 0, MinServed: 3, Max: 13, Flexible: 9},
+	{Key: 1, Name: "Fetch", Min: 4, Max: 18, Flexible: 12},
+	{Key: 2, Name: "ListOffsets", Min: 0, Max: 11, Flexible: 6},
+	{Key: 3, Name: "Metadata", Min: 0, Max: 13, Flexible: 9},
+	{Key: 8, Name: "OffsetCommit", Min: 0, Max: 10, Flexible: 8},
+	{Key: 9, Name: "OffsetFetch", Min: 0, Max: 10, Flexible: 6},
+	{Key: 10, Name: "FindCoordinator", Min: 0, Max: 6, Flexible: 3},
+	{Key: 11, Name: "JoinGroup", Min: 0, Max: 9, Flexible: 6},
+	{Key: 12, Name: "Heartbeat", Min: 0, Max: 4, Flexible: 4},
+	{Key: 13, Name: "LeaveGroup", Min: 0, Max: 5, Flexible: 4},
+	{Key: 14, Name: "SyncGroup", Min: 0, Max: 5, Flexible: 4},
+	{Key: 15, Name: "DescribeGroups", Min: 0, Max: 6, Flexible: 5},
+	{Key: 16, Name: "ListGroups", Min: 0, Max: 5, Flexible: 3},
+	{Key: 18, Name: "ApiVersions", Min: 0, Max: 5, Flexible: 3},
+	{Key: 19, Name: "CreateTopics", Min: 0, Max: 7, Flexible: 5},
+	{Key: 20, Name: "DeleteTopics", Min: 0, Max: 6, Flexible: 4},
+	{Key: 21, Name: "DeleteRecords", Min: 0, Max: 2, Flexible: 2},
+	{Key: 22, Name: "InitProducerId", Min: 0, Max: 5, Flexible: 2},
+	{Key: 23, Name: "OffsetForLeaderEpoch", Min: 2, Max: 4, Flexible: 4},
+	{Key: 32, Name: "DescribeConfigs", Min: 1, Max: 4, Flexible: 4},
+	{Key: 33, Name: "AlterConfigs", Min: 0, Max: 2, Flexible: 2},
+	{Key: 35, Name: "DescribeLogDirs", Min: 1, Max: 5, Flexible: 2},
+	{Key: 37, Name: "CreatePartitions", Min: 0, Max: 3, Flexible: 2},
+	{Key: 42, Name: "DeleteGroups", Min: 0, Max: 3, Flexible: 2},
+	{Key: 43, Name: "ElectLeaders", Min: 0, Max: 2, Flexible: 2},
+	{Key: 44, Name: "IncrementalAlterConfigs", Min: 0, Max: 1, Flexible: 1},
+	{Key: 46, Name: "ListPartitionReassignments", Min: 0, Max: 0, Flexible: 0},
+	{Key: 47, Name: "OffsetDelete", Min: 0, Max: 0, Flexible: never},
+	{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Flexible: 0},
+	{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Flexible: 0},
+	{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Flexible: 0},
+	{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Flexible: 0},
+}
+
+// byKey indexes apis by API key; a Max of -1 marks a hole.
+var byKey = func() []API {
+	t := make([]API, kmsg.MaxKey+1)
+	for i := range t {
+		t[i].Max = -1
+	}
+	for i, a := range apis {
+		if a.MinServed == 0 {
+			apis[i].MinServed = a.Min
+		}
+		t[a.Key] = apis[i]
+	}
+	return t
+}()
+
+// APIs returns the version table in the order of keys. The slice is shared and must not be changed.
+func APIs() []API { return apis }
+
+// Lookup returns the row of an API key, and false when this broker does not serve it.
+func Lookup(key int16) (API, bool) {
+	if key < 0 || int(key) >= len(byKey) || byKey[key].Max < 0 {
+		return API{}, false
+	}
+	return byKey[key], true
+}
