@@ -1,0 +1,315 @@
+package metadata
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// AlterOp is what an incremental alteration does with a key, with Kafka's numbers.
+type AlterOp int8
+
+// The operations.
+const (
+	OpSet      AlterOp = 0
+	OpDelete   AlterOp = 1
+	OpAppend   AlterOp = 2
+	OpSubtract AlterOp = 3
+)
+
+func (op AlterOp) String() string {
+	switch op {
+	case OpSet:
+		return "SET"
+	case OpDelete:
+		return "DELETE"
+	case OpAppend:
+		return "APPEND"
+	case OpSubtract:
+		return "SUBTRACT"
+	}
+	return "UNKNOWN(" + strconv.Itoa(int(op)) + ")"
+}
+
+// ConfigOp is one operation of an incremental alteration.
+type ConfigOp struct {
+	Key   string
+	Value *string // not looked at by OpDelete
+	Op    AlterOp
+}
+
+// AlterConfig asks for an incremental alteration of one resource.
+type AlterConfig struct {
+	Resource ConfigResource
+	Ops      []ConfigOp
+}
+
+// ReplaceConfig asks to replace all overrides of one resource (the old AlterConfigs request).
+type ReplaceConfig struct {
+	Resource ConfigResource
+	Configs  []ConfigValue
+}
+
+// AlterConfigResult is the answer for one resource.
+type AlterConfigResult struct {
+	Resource ConfigResource
+	Err      *Error
+}
+
+// IncrementalAlterConfigs decides on an IncrementalAlterConfigs request. For validate-only requests the
+// caller drops the records. The broker logger resource is not the controller's: brokers answer it.
+func IncrementalAlterConfigs(im *Image, rules Rules, alter []AlterConfig) ([]Record, []AlterConfigResult) {
+	count := map[ConfigResource]int{}
+	for _, a := range alter {
+		count[a.Resource]++
+	}
+	var records []Record
+	results := make([]AlterConfigResult, 0, len(alter))
+	for _, a := range alter {
+		res := AlterConfigResult{Resource: a.Resource}
+		if count[a.Resource] > 1 {
+			res.Err = refuse(kerr.InvalidRequest, "Each resource must appear at most once.")
+		} else {
+			var rs []Record
+			if rs, res.Err = incrementalAlter(im, &rules, a); res.Err == nil {
+				records = append(records, rs...)
+			}
+		}
+		results = append(results, res)
+	}
+	return records, results
+}
+
+func incrementalAlter(im *Image, rules *Rules, a AlterConfig) ([]Record, *Error) {
+	keys := map[string]bool{}
+	var nulls, updated []string
+	for _, op := range a.Ops {
+		if keys[op.Key] {
+			return nil, refuse(kerr.InvalidRequest, "Error due to duplicate config keys")
+		}
+		keys[op.Key] = true
+		updated = append(updated, op.Key)
+		if op.Op != OpDelete && op.Value == nil {
+			nulls = append(nulls, op.Key)
+		}
+	}
+	if len(nulls) > 0 {
+		return nil, refuse(kerr.InvalidRequest, "Null value not supported for : %s", joinKeys(nulls))
+	}
+	if err := checkResource(im, rules, a.Resource, updated); err != nil {
+		return nil, err
+	}
+	next := maps.Clone(im.configs[a.Resource])
+	if next == nil {
+		next = map[string]string{}
+	}
+	for _, op := range a.Ops {
+		switch op.Op {
+		case OpSet:
+			next[op.Key] = *op.Value
+		case OpDelete:
+			delete(next, op.Key)
+		case OpAppend, OpSubtract:
+			var def string
+			ok := true
+			if rules.Configs != nil {
+				def, ok = rules.Configs.ListDefault(a.Resource.Type, op.Key)
+			}
+			if !ok {
+				return nil, refuse(kerr.InvalidConfig, "Can't %s to key %s because its type is not LIST.", op.Op, op.Key)
+			}
+			current, set := next[op.Key]
+			if !set {
+				current = def
+			}
+			next[op.Key] = editList(current, *op.Value, op.Op == OpAppend)
+		default:
+			return nil, refuse(kerr.InvalidRequest, "Unknown operation type %d for config key %s", op.Op, op.Key)
+		}
+	}
+	return replaceOverrides(im, rules, a.Resource, next)
+}
+
+// editList adds the elements of a comma separated list that are not there yet, or removes those that are.
+func editList(current, change string, add bool) string {
+	list := splitList(current)
+	for _, v := range splitList(change) {
+		at := slices.Index(list, v)
+		switch {
+		case add && at < 0:
+			list = append(list, v)
+		case !add && at >= 0:
+			list = slices.Delete(list, at, at+1)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+func splitList(s string) []string {
+	var out []string
+	for v := range strings.SplitSeq(s, ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// AlterConfigs decides on the old AlterConfigs request, which replaces all overrides of each resource.
+func AlterConfigs(im *Image, rules Rules, replace []ReplaceConfig) ([]Record, []AlterConfigResult) {
+	count := map[ConfigResource]int{}
+	for _, r := range replace {
+		count[r.Resource]++
+	}
+	var records []Record
+	results := make([]AlterConfigResult, 0, len(replace))
+	for _, r := range replace {
+		res := AlterConfigResult{Resource: r.Resource}
+		if count[r.Resource] > 1 {
+			res.Err = refuse(kerr.InvalidRequest, "Each resource must appear at most once.")
+		} else {
+			var rs []Record
+			if rs, res.Err = replaceConfig(im, &rules, r); res.Err == nil {
+				records = append(records, rs...)
+			}
+		}
+		results = append(results, res)
+	}
+	return records, results
+}
+
+func replaceConfig(im *Image, rules *Rules, r ReplaceConfig) ([]Record, *Error) {
+	next := map[string]string{}
+	var nulls, updated []string
+	for _, c := range r.Configs {
+		if slices.Contains(updated, c.Key) {
+			return nil, refuse(kerr.InvalidRequest, "Error due to duplicate config keys")
+		}
+		updated = append(updated, c.Key)
+		if c.Value == nil {
+			nulls = append(nulls, c.Key)
+			continue
+		}
+		next[c.Key] = *c.Value
+	}
+	if len(nulls) > 0 {
+		return nil, refuse(kerr.InvalidRequest, "Null value not supported for : %s", joinKeys(nulls))
+	}
+	if err := checkResource(im, rules, r.Resource, updated); err != nil {
+		return nil, err
+	}
+	return replaceOverrides(im, rules, r.Resource, next)
+}
+
+// checkResource judges whether the resource can have configs at all and whether these keys may be changed.
+func checkResource(im *Image, rules *Rules, r ConfigResource, keys []string) *Error {
+	switch r.Type {
+	case TopicResource:
+		if r.Name == "" {
+			return refuse(kerr.InvalidRequest, "Default topic resources are not allowed.")
+		}
+		if err := ValidateTopicName(r.Name); err != nil {
+			return err
+		}
+		if im.topics[r.Name] == nil {
+			return refuse(kerr.UnknownTopicOrPartition, "The topic '%s' does not exist.", r.Name)
+		}
+	case BrokerResource:
+		if r.Name != "" {
+			id, err := strconv.ParseInt(r.Name, 10, 32)
+			if err != nil {
+				return refuse(kerr.InvalidRequest, "Node id must be an integer, but it is: %s", r.Name)
+			}
+			if im.brokers[int32(id)] == nil {
+				return refuse(kerr.InvalidRequest, "No node registered with id %d", id)
+			}
+			if elrEnabled(im) && slices.Contains(keys, minInSyncReplicas) {
+				return refuse(kerr.InvalidConfig, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
+			}
+		}
+		if rules.Configs != nil {
+			if err := rules.Configs.ValidateUpdate(r, keys); err != nil {
+				return configError(err, kerr.InvalidRequest)
+			}
+		}
+	case GroupResource:
+		if r.Name == "" {
+			return refuse(kerr.InvalidRequest, "Default group resources are not allowed.")
+		}
+	case ClientMetricsResource:
+		if r.Name == "" {
+			return refuse(kerr.InvalidRequest, "Subscription name can't be empty")
+		}
+	default:
+		return refuse(kerr.InvalidRequest, "Unknown resource type %d", r.Type)
+	}
+	return nil
+}
+
+const minInSyncReplicas = "min.insync.replicas"
+
+// replaceOverrides returns the records that turn the resource's overrides into next.
+func replaceOverrides(im *Image, rules *Rules, r ConfigResource, next map[string]string) ([]Record, *Error) {
+	if err := rules.validateConfigs(r, next); err != nil {
+		return nil, err
+	}
+	now := im.configs[r]
+	all := map[string]bool{}
+	for k := range now {
+		all[k] = true
+	}
+	for k := range next {
+		all[k] = true
+	}
+	var records []Record
+	clear := false
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		was, had := now[k]
+		v, has := next[k]
+		if had == has && was == v {
+			continue
+		}
+		rec := &ConfigRecord{Resource: r, Key: k}
+		if has {
+			rec.Value = &v
+		}
+		records = append(records, rec)
+		clear = clear || k == minInSyncReplicas
+	}
+	// Eligible leader replicas were computed under the old minimum.
+	if clear && elrEnabled(im) {
+		switch {
+		case r.Type == TopicResource:
+			records = append(records, &ClearELRRecord{Topic: r.Name})
+		case r.Type == BrokerResource && r.Name == "":
+			records = append(records, &ClearELRRecord{})
+		}
+	}
+	return records, nil
+}
+
+func (r *Rules) validateConfigs(res ConfigResource, overrides map[string]string) *Error {
+	if r.Configs == nil {
+		return nil
+	}
+	code := kerr.InvalidConfig
+	if res.Type == BrokerResource {
+		code = kerr.InvalidRequest
+	}
+	if err := r.Configs.ValidateConfigs(res, overrides); err != nil {
+		return configError(err, code)
+	}
+	return nil
+}
+
+func configError(err error, code *kerr.Error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return &Error{Code: code.Code, Message: err.Error()}
+}
