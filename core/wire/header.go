@@ -18,7 +18,7 @@ type Header struct {
 	// ClientID is what the client calls itself, empty when null.
 	ClientID string
 	// VersionOK says that Version is one this broker answers. It is false only for ApiVersions, where KIP-511
-	// wants an answer to every version, and for the versions of Produce and Fetch that are advertised but refused.
+	// wants an answer to every version.
 	VersionOK bool
 }
 
@@ -44,13 +44,10 @@ func ParseHeader(frame []byte) (Header, []byte, error) {
 	}
 	h.VersionOK = h.Version >= api.MinServed && h.Version <= api.Max
 	if !h.VersionOK {
-		switch {
-		case h.Key == int16(kmsg.ApiVersions):
+		if h.Key == int16(kmsg.ApiVersions) {
 			return h, nil, nil // answered with version 0 whatever the rest of the frame is
-		case h.Version >= api.Min && h.Version <= api.Max:
-		default:
-			return h, nil, fmt.Errorf("request header: %s version %d is not served (%d to %d are)", api.Name, h.Version, api.Min, api.Max)
 		}
+		return h, nil, fmt.Errorf("request header: %s version %d is not served (%d to %d are)", api.Name, h.Version, api.MinServed, api.Max)
 	}
 	r := reader{src: frame[HeaderSize:]}
 	// The client id is a two-byte string even in the flexible header version 2.
