@@ -1,0 +1,28 @@
+// Package schemaregistry is a schema registry with the semantics of Confluent's: subjects, versions, ids, compatibility levels,
+// modes, references and contexts, kept in a compacted Kafka topic (`_schemas`) whose records Confluent's registry can read and
+// which may have been written by it.
+//
+// # The state machine
+//
+// State is a pure function of the topic: Apply(record) is its only way to change, and requests are decided by functions that
+// read a State and return the records to write. The Registry drives it: one reader applies what the topic holds, one writer at a
+// time decides. A write is answered when this node's own reader has applied it, so what a client was told can be read back here.
+//
+// # The invariant
+//
+// An id that was answered once stands for the same schema for ever, and a version of a subject for the same id, on every node
+// and after every compaction. Confluent relies on an elected leader for it; here it also holds when two nodes write at once:
+//
+//   - Before it decides, a writer reads to the end of the topic.
+//   - Apply refuses a SCHEMA record that would give an id other content, or (outside of IMPORT mode) a version another id. All
+//     nodes read the same order of records, so all refuse the same ones: the first record wins.
+//   - A writer whose record was refused finds out when it reads it back, and decides again.
+//   - A refused record is the newest of its key, so compaction would keep it and drop the one that won. State remembers such
+//     keys (rejected), and the next write of any node first writes the winner again.
+//
+// # Compaction and keys
+//
+// Compaction compares key bytes, the registry compares what they mean. Old releases wrote other bytes for the same key (another
+// magic, another order), and a tombstone with today's bytes leaves those records in the topic, to come back after the next
+// restart. So State remembers every spelling it reads and a delete writes a tombstone for each.
+package schemaregistry

@@ -1,0 +1,78 @@
+package schemaregistry
+
+import "fmt"
+
+// Error is an answer that refuses a request. Its text and code are part of the API: clients compare them.
+type Error struct {
+	// Code is the error code, such as 40401. Its first three digits are the HTTP status.
+	Code    int
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Status returns the HTTP status that goes with the code.
+func (e *Error) Status() int {
+	if e.Code >= 1000 {
+		return e.Code / 100
+	}
+	return e.Code
+}
+
+func errorf(code int, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// NotLeaderError says that another node must decide this write.
+type NotLeaderError struct {
+	// URL of the leader's registry, "" if none is known.
+	URL string
+}
+
+func (e *NotLeaderError) Error() string {
+	if e.URL == "" {
+		return "Leader not known."
+	}
+	return "the leader is " + e.URL
+}
+
+func errSubjectNotFound(subject string) *Error {
+	return errorf(40401, "Subject '%s' not found.", subject)
+}
+
+func errVersionNotFound(version int) *Error { return errorf(40402, "Version %d not found.", version) }
+
+func errSchemaNotFound(what ...any) *Error {
+	if len(what) == 0 {
+		return errorf(40403, "Schema not found")
+	}
+	return errorf(40403, "Schema %v not found", what[0])
+}
+
+func errInvalidVersion(v string) *Error {
+	return errorf(42202, "The specified version '%s' is not a valid version id. Allowed values are between [1, 2^31-1] and the string \"latest\"", v)
+}
+
+func errInvalidLevel() *Error {
+	return errorf(42203, "Invalid compatibility level. Valid values are none, backward, forward, full, backward_transitive, forward_transitive, and full_transitive")
+}
+
+func errInvalidMode() *Error {
+	return errorf(42204, "Invalid mode. Valid values are READWRITE, READONLY, and IMPORT.")
+}
+
+func errInvalidSubject(s string) *Error {
+	return errorf(42208, "The specified subject '%s' is not a valid.", s)
+}
+
+func errReadOnly(q qualified) *Error {
+	return errorf(42205, "Subject %s in context %s is in read-only mode", q, q.contextSubject())
+}
+
+func errReferenced(sv SubjectVersion) *Error {
+	return errorf(42206, "One or more references exist to the schema {magic=1,keytype=SCHEMA,subject=%s,version=%d}.", sv.Subject, sv.Version)
+}
+
+func errInvalidSchema(err error) *Error {
+	return errorf(42201, "Invalid schema of type AVRO, details: %s", err.Error())
+}

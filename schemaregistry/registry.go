@@ -1,0 +1,734 @@
+package schemaregistry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moldau-io/moldau/schemaregistry/avro"
+)
+
+// Leadership says which node decides writes. An election among nodes implements it; without one every node decides, which costs
+// a repeated decision when two write at once but no schema.
+type Leadership interface {
+	// Leader returns whether this node leads, else the leader's URL, "" if none is known.
+	Leader() (url string, self bool)
+}
+
+// Registry is a registry node. Its methods are safe for concurrent use. Before Ready they answer 50001.
+type Registry struct {
+	opts    Options
+	decide  *decider
+	store   *store
+	metrics *metrics
+
+	// writer is held from reading to the end of the topic until the decision has been read back.
+	writer sync.Mutex
+
+	mu    sync.RWMutex
+	state *State
+	ready bool
+	// again is set while the topic is read a second time.
+	again bool
+	// readyCh is closed when the topic has been read to its end for the first time.
+	readyCh   chan struct{}
+	clusterID string
+}
+
+// New returns a registry that Run starts.
+func New(o Options) (*Registry, error) {
+	d := DefaultOptions()
+	fill(&o, d)
+	r := &Registry{opts: o, readyCh: make(chan struct{}), state: NewState(o.Level, ReadWrite)}
+	r.decide = &decider{parser: newParser(o.Limits), mutableMode: !o.ImmutableMode, validateNew: !o.SkipNewValidation, validateFields: o.ValidateFields}
+	var err error
+	if r.store, err = newStore(&r.opts, &r.mu, r.apply, r.restart, r.caughtUp); err != nil {
+		return nil, err
+	}
+	if r.metrics, err = newMetrics(o.Registerer, r); err != nil {
+		r.store.client.Close()
+		return nil, fmt.Errorf("metrics of the registry: %w", err)
+	}
+	return r, nil
+}
+
+func fill(o *Options, d Options) {
+	if o.Topic == "" {
+		o.Topic = d.Topic
+	}
+	if o.ReplicationFactor <= 0 {
+		o.ReplicationFactor = d.ReplicationFactor
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = d.Timeout
+	}
+	if o.InitTimeout <= 0 {
+		o.InitTimeout = d.InitTimeout
+	}
+	if o.WriteRetries <= 0 {
+		o.WriteRetries = d.WriteRetries
+	}
+	if o.Level == "" {
+		o.Level = d.Level
+	}
+	if o.IncompatibleCode == 0 {
+		o.IncompatibleCode = d.IncompatibleCode
+	}
+	if o.SearchLimit <= 0 {
+		o.SearchLimit = d.SearchLimit
+	}
+	if o.SearchMaxLimit <= 0 {
+		o.SearchMaxLimit = d.SearchMaxLimit
+	}
+	if o.Limits.SchemaBytes <= 0 {
+		o.Limits.SchemaBytes = d.Limits.SchemaBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Run creates the topic, reads it and follows it until ctx ends, which is no error. It returns early only if the topic cannot hold
+// schemas. Kafka being away is waited out.
+func (r *Registry) Run(ctx context.Context) error {
+	defer r.store.client.Close()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := r.store.ensureTopic(ctx)
+		var bad *badTopicError
+		if err == nil {
+			break
+		}
+		if errors.As(err, &bad) {
+			return fmt.Errorf("schema registry: %w", err)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		r.opts.Logger.Warn("schemas topic is not available yet", "topic", r.opts.Topic, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.store.read(ctx)
+	}()
+	r.start(ctx)
+	<-ctx.Done()
+	<-done
+	return nil
+}
+
+// start writes a NOOP and reads up to it: then everything older has been read.
+func (r *Registry) start(ctx context.Context) {
+	began := time.Now()
+	for ctx.Err() == nil {
+		err := r.catchUp(ctx)
+		if err == nil {
+			r.mu.Lock()
+			r.ready = true
+			r.mu.Unlock()
+			close(r.readyCh)
+			r.opts.Logger.Info("schema registry is ready", "topic", r.opts.Topic, "took", time.Since(began))
+			return
+		}
+		if ctx.Err() == nil {
+			r.opts.Logger.Warn("schemas topic is not read to its end yet", "topic", r.opts.Topic, "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (r *Registry) catchUp(ctx context.Context) error {
+	last, err := r.store.append(ctx, []Record{noopRecord()})
+	if err != nil {
+		return err
+	}
+	if meta, err := r.store.admin.BrokerMetadata(ctx); err == nil {
+		r.mu.Lock()
+		r.clusterID = meta.Cluster
+		r.mu.Unlock()
+	}
+	return r.store.reached(ctx, last+1, r.opts.InitTimeout)
+}
+
+// Ready says whether the topic has been read to its end and requests are answered.
+func (r *Registry) Ready() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.ready
+}
+
+// WaitReady waits for Ready or the end of ctx.
+func (r *Registry) WaitReady(ctx context.Context) error {
+	select {
+	case <-r.readyCh:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("schema registry is not ready: %w", ctx.Err())
+	}
+}
+
+// ClusterID returns the id of the Kafka cluster, "" until it is known.
+func (r *Registry) ClusterID() string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.clusterID
+}
+
+// SearchLimits returns how many schemas a listing returns by default and at most.
+func (r *Registry) SearchLimits() (byDefault, most int) {
+	return r.opts.SearchLimit, r.opts.SearchMaxLimit
+}
+
+// MaxSchemaBytes returns how long a schema's text may be.
+func (r *Registry) MaxSchemaBytes() int { return r.opts.Limits.SchemaBytes }
+
+// apply runs under the lock.
+func (r *Registry) apply(rec Record) {
+	outcome, err := r.state.Apply(rec)
+	if outcome == Applied {
+		return
+	}
+	why := "ignored"
+	if outcome == Rejected {
+		why = "rejected"
+	}
+	r.metrics.refused.WithLabelValues(why).Inc()
+	r.opts.Logger.Warn("record of the schemas topic was "+why, "topic", r.opts.Topic, "offset", rec.Offset, "error", err)
+}
+
+// restart runs under the lock, when the topic is read from an earlier offset again: what was known may be gone.
+func (r *Registry) restart() {
+	r.opts.Logger.Warn("schemas topic lost its end; it is read again from the start", "topic", r.opts.Topic)
+	deletes := r.state.deletes
+	r.state = NewState(r.opts.Level, ReadWrite)
+	r.state.deletes = deletes + 1
+	r.again, r.ready = r.again || r.ready, false
+}
+
+// caughtUp runs under the lock, whenever the reader is at the end of the topic.
+func (r *Registry) caughtUp() {
+	if r.again {
+		r.again, r.ready = false, true
+	}
+}
+
+// view runs f on the state.
+func (r *Registry) view(f func(s *State) error) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if !r.ready {
+		return errorf(50001, "The registry has not read its topic yet")
+	}
+	return f(r.state)
+}
+
+// change takes a decision at the end of the topic, writes its records and waits until they are applied. confirm, if not nil, looks
+// whether the decision held; if another node's record came first, it is taken again.
+func (r *Registry) change(ctx context.Context, what string, decide func(s *State) ([]Record, error), confirm func(s *State) bool) error {
+	if l := r.opts.Leadership; l != nil {
+		if url, self := l.Leader(); !self {
+			return &NotLeaderError{url}
+		}
+	}
+	r.writer.Lock()
+	defer r.writer.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	for range r.opts.WriteRetries + 1 {
+		done, err := r.attempt(ctx, decide, confirm)
+		if done || err != nil {
+			return r.failure(what, err)
+		}
+		r.metrics.retries.Inc()
+	}
+	return errorf(50001, "%s operation failed: other nodes wrote first %d times", what, r.opts.WriteRetries+1)
+}
+
+func (r *Registry) attempt(ctx context.Context, decide func(s *State) ([]Record, error), confirm func(s *State) bool) (bool, error) {
+	if _, err := r.store.barrier(ctx); err != nil {
+		return false, err
+	}
+	var records []Record
+	if err := r.view(func(s *State) error {
+		decided, err := decide(s)
+		if err == nil && len(decided) > 0 {
+			records = append(s.repairs(), decided...)
+		}
+		return err
+	}); err != nil || len(records) == 0 {
+		return true, err
+	}
+	if _, err := r.store.write(ctx, records); err != nil {
+		return false, err
+	}
+	r.metrics.writes.Add(float64(len(records)))
+	held := true
+	var repairs []Record
+	_ = r.view(func(s *State) error {
+		held, repairs = confirm == nil || confirm(s), s.repairs()
+		return nil
+	})
+	if held || len(repairs) == 0 {
+		return held, nil
+	}
+	_, err := r.store.write(ctx, repairs)
+	return false, err
+}
+
+// failure gives errors of Kafka the API's codes.
+func (r *Registry) failure(what string, err error) error {
+	var api *Error
+	switch {
+	case err == nil || errors.As(err, &api):
+		return err
+	case errors.Is(err, errTimeout) || errors.Is(err, context.DeadlineExceeded):
+		r.opts.Logger.Warn("write to the schemas topic timed out", "operation", what, "error", err)
+		return errorf(50002, "%s operation timed out", what)
+	}
+	r.opts.Logger.Error("write to the schemas topic failed", "operation", what, "error", err)
+	return errorf(50001, "%s operation failed while writing to the Kafka store", what)
+}
+
+// Register registers a schema and returns the version that holds it, which may have existed.
+func (r *Registry) Register(ctx context.Context, subject string, req Request, o RegisterOptions) (Schema, error) {
+	if err := req.RuleSet.validate(); err != nil {
+		return Schema{}, err
+	}
+	if !validSubject(subject) {
+		return Schema{}, errInvalidSubject(subject)
+	}
+	q := qualify(subject)
+	var out Schema
+	found := false
+	if err := r.view(func(s *State) error {
+		v, err := r.decide.same(s, q, req, o)
+		if v != nil {
+			out, found = v.schema(), true
+		}
+		return err
+	}); err != nil || found {
+		return out, err
+	}
+	var made *registration
+	err := r.change(ctx, "Register", func(s *State) (_ []Record, err error) {
+		if made, err = r.decide.register(s, q, req, o); err != nil {
+			return nil, err
+		}
+		if made.existing != nil {
+			out = made.existing.schema()
+		}
+		return made.records, nil
+	}, func(s *State) bool {
+		v := s.version(made.made)
+		if v == nil || v.id != made.id || v.content.hash != made.hash {
+			return false
+		}
+		out = v.schema()
+		return true
+	})
+	var api *Error
+	if errors.As(err, &api) && api.Code == 409 {
+		api.Code = r.opts.IncompatibleCode
+	}
+	return out, err
+}
+
+// Lookup returns the version of a subject that says the same as the request.
+func (r *Registry) Lookup(subject string, req Request, normalize, deleted bool) (Schema, error) {
+	q, f := qualify(subject), Live
+	if deleted {
+		f = WithDeleted
+	}
+	var out Schema
+	err := r.view(func(s *State) error {
+		if !s.has(q.String(), f) {
+			return errSubjectNotFound(q.String())
+		}
+		c, err := r.decide.candidate(s, q, req, false, normalize || isTrue(s.configInScope(q).Normalize))
+		if err != nil {
+			return err
+		}
+		v := r.decide.lookup(s, c, f)
+		if v == nil {
+			return errSchemaNotFound()
+		}
+		out = v.schema()
+		return nil
+	})
+	return out, err
+}
+
+// Check says whether a schema is compatible with a version of a subject (Latest for the newest), or with its history as the
+// configured level asks if number is 0. The messages say why not.
+func (r *Registry) Check(subject string, number int, req Request, normalize bool) (bool, []string, error) {
+	q := qualify(subject)
+	var messages []string
+	err := r.view(func(s *State) error {
+		var versions []*version
+		switch {
+		case number == 0:
+			versions = s.versions(q.String(), Live)
+		case number == Latest:
+			if v := s.find(q.String(), Latest, Live); v != nil {
+				versions = []*version{v}
+			}
+		default:
+			v := s.find(q.String(), number, Live)
+			if v == nil {
+				return errVersionNotFound(number)
+			}
+			versions = []*version{v}
+		}
+		config := s.configInScope(q)
+		c, err := r.decide.candidate(s, q, req, false, normalize || isTrue(config.Normalize))
+		if err != nil {
+			return err
+		}
+		messages, err = r.decide.check(s, c, config, versions)
+		return err
+	})
+	return len(messages) == 0, messages, err
+}
+
+// ByID returns the schema of an id, as the version that subject (or, for "", any subject of the default context) has of it.
+func (r *Registry) ByID(id int, subject string) (Schema, error) {
+	var out Schema
+	err := r.view(func(s *State) error {
+		_, v := s.byID(id, subject)
+		if v == nil {
+			return errSchemaNotFound(id)
+		}
+		out = v.schema()
+		return nil
+	})
+	return out, err
+}
+
+// MaxID returns the highest id of the context of subject.
+func (r *Registry) MaxID(subject string) int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if c := r.state.contexts[qualify(subject).context]; c != nil {
+		return c.maxID
+	}
+	return 0
+}
+
+// VersionsOfID returns the subjects and versions of an id.
+func (r *Registry) VersionsOfID(id int, subject string, f Filter) ([]SubjectVersion, error) {
+	var out []SubjectVersion
+	err := r.view(func(s *State) error {
+		i, _ := s.byID(id, subject)
+		if i == nil {
+			return errSchemaNotFound(id)
+		}
+		out = i.versionsOf(f)
+		return nil
+	})
+	return out, err
+}
+
+// ContextID is an id in a context.
+type ContextID struct {
+	Context string `json:"context"`
+	ID      int    `json:"id"`
+}
+
+// ByGUID returns the schema of a GUID and its ids, the default context's first.
+func (r *Registry) ByGUID(guid string) (Schema, []ContextID, error) {
+	var out Schema
+	var ids []ContextID
+	err := r.view(func(s *State) error {
+		for h, c := range s.contents {
+			if h.guid() != strings.ToLower(guid) {
+				continue
+			}
+			for _, name := range s.contextNames() {
+				for _, id := range s.contextIDs(name, h) {
+					ids = append(ids, ContextID{name, id})
+				}
+			}
+			out = Schema{ID: ids[0].ID, GUID: h.guid(), SchemaType: c.kind, References: c.refs, Metadata: c.metadata, RuleSet: c.rules, Schema: c.text}
+			return nil
+		}
+		return errSchemaNotFound(guid)
+	})
+	return out, ids, err
+}
+
+// Subjects returns the subjects within prefix (":*:" for all contexts), sorted.
+func (r *Registry) Subjects(prefix string, f Filter) ([]string, error) {
+	var out []string
+	err := r.view(func(s *State) error {
+		out = s.subjectNames(prefix, f)
+		return nil
+	})
+	return out, err
+}
+
+// Versions returns the numbers of a subject's versions, ascending.
+func (r *Registry) Versions(subject string, f Filter) ([]int, error) {
+	subject = normalSubject(subject)
+	out := []int{}
+	err := r.view(func(s *State) error {
+		exists := f
+		if f == OnlyDeleted {
+			exists = WithDeleted
+		}
+		if !s.has(subject, exists) {
+			return errSubjectNotFound(subject)
+		}
+		for _, v := range s.versions(subject, f) {
+			out = append(out, v.number)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Version returns a version of a subject, Latest for the newest.
+func (r *Registry) Version(subject string, number int, deleted bool) (Schema, error) {
+	f := Live
+	if deleted {
+		f = WithDeleted
+	}
+	var out Schema
+	err := r.view(func(s *State) error {
+		v, err := s.get(normalSubject(subject), number, f)
+		if err == nil {
+			out = v.schema()
+		}
+		return err
+	})
+	return out, err
+}
+
+// ReferencedBy returns the ids of the schemas that refer to a version.
+func (r *Registry) ReferencedBy(subject string, number int) ([]int, error) {
+	var out []int
+	err := r.view(func(s *State) error {
+		v, err := s.get(normalSubject(subject), number, WithDeleted)
+		if err == nil {
+			out = s.referredBy(v.key())
+		}
+		return err
+	})
+	return out, err
+}
+
+// WithMetadata returns the newest version of a subject whose metadata has all the properties given.
+func (r *Registry) WithMetadata(subject string, properties map[string]string, deleted bool) (Schema, error) {
+	subject = normalSubject(subject)
+	f := Live
+	if deleted {
+		f = WithDeleted
+	}
+	var out Schema
+	err := r.view(func(s *State) error {
+		list := s.versions(subject, f)
+		if len(list) == 0 {
+			return errSubjectNotFound(subject)
+		}
+	next:
+		for i := len(list) - 1; i >= 0; i-- {
+			for k, v := range properties {
+				if got, ok := list[i].content.metadata.properties()[k]; !ok || got != v {
+					continue next
+				}
+			}
+			out = list[i].schema()
+			return nil
+		}
+		return errSchemaNotFound()
+	})
+	return out, err
+}
+
+func (m *Metadata) properties() map[string]string {
+	if m == nil {
+		return nil
+	}
+	return m.Properties
+}
+
+// Schemas returns the versions of the subjects within prefix, in order; only the newest of each if latest.
+func (r *Registry) Schemas(prefix string, f Filter, latest bool, offset, limit int) ([]Schema, error) {
+	out := []Schema{}
+	err := r.view(func(s *State) error {
+		for _, name := range s.subjectNames(prefix, f) {
+			list := s.versions(name, f)
+			if latest {
+				list = list[len(list)-1:]
+			}
+			for _, v := range list {
+				if offset--; offset >= 0 {
+					continue
+				}
+				if len(out) == limit {
+					return nil
+				}
+				out = append(out, v.schema())
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Format returns a schema's text in another form: "resolved" writes references out, anything else is the stored text.
+func (r *Registry) Format(sc Schema, format string) (string, error) {
+	if !strings.EqualFold(strings.TrimSpace(format), "resolved") || len(sc.References) == 0 {
+		return sc.Schema, nil
+	}
+	out := sc.Schema
+	err := r.view(func(s *State) error {
+		texts, err := resolve(s, qualify(sc.Subject).context, sc.References, WithDeleted)
+		if err != nil {
+			return errInvalidSchema(err)
+		}
+		parsed, err := avro.Parse(sc.Schema, avro.Options{References: texts, MaxBytes: 16 << 20})
+		if err != nil {
+			return errInvalidSchema(err)
+		}
+		out = parsed.Resolved()
+		return nil
+	})
+	return out, err
+}
+
+// Contexts returns the names of the contexts, the default (".") first.
+func (r *Registry) Contexts() ([]string, error) {
+	var out []string
+	err := r.view(func(s *State) error {
+		out = s.contextNames()
+		return nil
+	})
+	return out, err
+}
+
+// DeleteContext removes an empty context.
+func (r *Registry) DeleteContext(ctx context.Context, context string) error {
+	return r.change(ctx, "Delete Context", func(s *State) ([]Record, error) { return r.decide.deleteContext(s, context) }, nil)
+}
+
+// DeleteVersion deletes a version of a subject; asked is the version as the client wrote it. It returns the version's number.
+func (r *Registry) DeleteVersion(ctx context.Context, subject string, number int, asked string, permanent bool) (int, error) {
+	var out int
+	err := r.change(ctx, "Delete Schema Version", func(s *State) (records []Record, err error) {
+		out, records, err = r.decide.deleteVersion(s, qualify(subject), number, asked, permanent)
+		return records, err
+	}, nil)
+	return out, err
+}
+
+// DeleteSubject deletes a subject and returns the versions that it deleted.
+func (r *Registry) DeleteSubject(ctx context.Context, subject string, permanent bool) ([]int, error) {
+	var out []int
+	err := r.change(ctx, "Delete Subject", func(s *State) (records []Record, err error) {
+		out, records, err = r.decide.deleteSubject(s, qualify(subject), permanent)
+		return records, err
+	}, nil)
+	return out, err
+}
+
+// Alias returns the subject that an alias stands for, or the subject itself.
+func (r *Registry) Alias(subject string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if alias := r.state.configs[normalSubject(subject)].Alias; alias != "" && subject != "" {
+		return qualify(subject).in(alias).String()
+	}
+	return subject
+}
+
+// Config returns the configuration of a subject; of the registry for "". What is not configured at the subject is taken from the
+// scopes around it if inScope, else it is an error if nothing is.
+func (r *Registry) Config(subject string, inScope bool) (Config, error) {
+	var out Config
+	err := r.view(func(s *State) error {
+		scope := scopeOf(subject)
+		c, ok := s.configs[scope]
+		switch {
+		case scope == "" || inScope:
+			out = s.configInScope(qualify(scope))
+		case !ok:
+			return errorf(40408, "Subject '%s' does not have subject-level compatibility configured", scope)
+		default:
+			out = c
+		}
+		return nil
+	})
+	return out, err
+}
+
+// SetConfig merges the members of a request's body into the configuration of a subject, and returns those that it understood.
+func (r *Registry) SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (map[string]json.RawMessage, error) {
+	var out map[string]json.RawMessage
+	err := r.change(ctx, "Update config", func(s *State) (records []Record, err error) {
+		out, records, err = r.decide.setConfig(s, subject, body)
+		return records, err
+	}, nil)
+	return out, err
+}
+
+// DeleteConfig removes the configuration of a subject, and returns what it was.
+func (r *Registry) DeleteConfig(ctx context.Context, subject string) (Config, error) {
+	var out Config
+	err := r.change(ctx, "Delete config", func(s *State) (records []Record, err error) {
+		out, records, err = r.decide.deleteConfig(s, subject)
+		return records, err
+	}, nil)
+	return out, err
+}
+
+// Mode returns the mode of a subject; of the registry for "". See Config for inScope.
+func (r *Registry) Mode(subject string, inScope bool) (Mode, error) {
+	var out Mode
+	err := r.view(func(s *State) error {
+		scope := scopeOf(subject)
+		m, ok := s.modes[scope]
+		switch {
+		case scope == "" || inScope:
+			out = s.modeInScope(qualify(scope))
+		case !ok:
+			return errorf(40409, "Subject '%s' does not have subject-level mode configured", scope)
+		default:
+			out = m
+		}
+		return nil
+	})
+	return out, err
+}
+
+// SetMode sets the mode of a subject. force lets IMPORT be entered although there are schemas.
+func (r *Registry) SetMode(ctx context.Context, subject, mode string, force bool) (Mode, error) {
+	var out Mode
+	err := r.change(ctx, "Update mode", func(s *State) (records []Record, err error) {
+		out, records, err = r.decide.setMode(s, subject, mode, force)
+		return records, err
+	}, nil)
+	return out, err
+}
+
+// DeleteMode removes the mode of a subject, and returns what it was.
+func (r *Registry) DeleteMode(ctx context.Context, subject string, recursive bool) (Mode, error) {
+	var out Mode
+	err := r.change(ctx, "Delete mode", func(s *State) (records []Record, err error) {
+		out, records, err = r.decide.deleteMode(s, subject, recursive)
+		return records, err
+	}, nil)
+	return out, err
+}
