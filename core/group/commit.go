@@ -1,0 +1,434 @@
+package group
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// committer is who commits offsets.
+type committer struct {
+	group      string
+	memberID   string
+	instance   *string
+	generation int32
+	txn        bool
+}
+
+// validateCommit finds the group of a commit, or says why not. A commit without a generation makes a
+// group of its own if there is none: consumers that assign partitions by themselves only ever commit.
+func (s *Shard) validateCommit(c committer, unknownGroup int16) (*group, int16) {
+	g := s.groups[c.group]
+	if g == nil {
+		if c.generation >= 0 {
+			return nil, unknownGroup
+		}
+		if s.full(int64(len(c.group)) + 1000) {
+			return nil, codeCoordinatorNotAvailable
+		}
+		s.note(slog.LevelInfo, "creating a simple consumer group via manual offset commit", "group", strings.Clone(c.group))
+		return s.getOrCreate(c.group), codeNone
+	}
+	if c.generation < 0 && g.state == stateEmpty {
+		return g, codeNone
+	}
+	switch {
+	case c.generation >= 0 || c.memberID != "" || c.instance != nil:
+		if code := g.validateMember(c.memberID, c.instance); code != codeNone {
+			return nil, code
+		}
+		if c.generation != g.generation {
+			return nil, codeIllegalGeneration
+		}
+	case !c.txn && g.state != stateEmpty:
+		// Members manage the group's offsets; a stranger would set them back.
+		return nil, codeUnknownMemberID
+	}
+	if !c.txn && g.state == stateCompletingRebalance {
+		return nil, codeRebalanceInProgress
+	}
+	return g, codeNone
+}
+
+func (s *Shard) offsetCommit(e OffsetCommit) {
+	r, resp := e.Request, e.Response
+	unknownGroup := codeIllegalGeneration
+	if r.Version >= 9 {
+		unknownGroup = codeGroupIDNotFound
+	}
+	generation := r.Generation
+	if r.Version < 1 {
+		generation = -1
+	}
+	fail := func(code int16) {
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
+					p.ErrorCode = code
+				}
+			}
+		}
+		s.reply(e.Waiter, resp)
+	}
+	g, code := s.validateCommit(committer{r.Group, r.MemberID, r.InstanceID, generation, false}, unknownGroup)
+	if code != codeNone {
+		fail(code)
+		return
+	}
+	if m := g.members[r.MemberID]; m != nil {
+		s.startSession(g, m, int64(m.sessionTimeoutMs)) // a commit is a sign of life
+	}
+
+	var b commitBatch
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			p, rp := &r.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
+			if rp.ErrorCode != codeNone {
+				continue
+			}
+			if rp.ErrorCode = s.admitOffset(g.id, e.Names[i], p.Partition, p.Metadata); rp.ErrorCode != codeNone {
+				continue
+			}
+			v := offsetValue{offset: p.Offset, epoch: -1, metadata: cloneMetadata(p.Metadata), commitMs: s.now, expireMs: -1, topicID: e.IDs[i]}
+			if r.Version >= 6 {
+				v.epoch = max(p.LeaderEpoch, -1)
+			}
+			if r.Version == 1 && p.Timestamp != -1 {
+				v.commitMs = p.Timestamp
+			}
+			if r.Version >= 2 && r.Version <= 4 && r.RetentionTimeMillis != -1 {
+				v.expireMs = s.now + r.RetentionTimeMillis
+			}
+			b.add(&offsetOp{key: offsetKey{g.id, e.Names[i], p.Partition}, value: v})
+		}
+	}
+	if len(b.ops) == 0 {
+		s.reply(e.Waiter, resp)
+		return
+	}
+	s.stats.OffsetCommits += int64(len(b.ops))
+	s.emit(b.recs, b.ops, fail) // with code 0 fail changes nothing
+}
+
+// admitOffset is whether the offset may be committed as far as its size goes.
+func (s *Shard) admitOffset(group, topic string, partition int32, metadata *string) int16 {
+	n := 0
+	if metadata != nil {
+		if n = len(*metadata); n > int(s.cfg.OffsetMetadataMaxBytes) && utf16Len(*metadata) > int(s.cfg.OffsetMetadataMaxBytes) {
+			return codeOffsetMetadataTooLarge
+		}
+	}
+	if s.offsets.get(group, topic, partition) == nil && s.full(int64(n+len(topic))+3*entryBytes) {
+		return codeCoordinatorNotAvailable
+	}
+	return codeNone
+}
+
+func cloneMetadata(m *string) string {
+	if m == nil {
+		return ""
+	}
+	return strings.Clone(*m)
+}
+
+// commitBatch collects commits and deletions of offsets, with their records.
+type commitBatch struct {
+	recs []Record
+	ops  []*offsetOp
+}
+
+func (b *commitBatch) add(op *offsetOp) {
+	rec := Record{Key: appendOffsetKey(nil, op.key.group, op.key.topic, op.key.partition)}
+	if !op.tombstone {
+		rec.Value = appendOffsetValue(nil, op.value)
+	}
+	b.recs, b.ops = append(b.recs, rec), append(b.ops, op)
+}
+
+func (b *commitBatch) addTombstone(group, topic string, partition int32) {
+	b.add(&offsetOp{key: offsetKey{group, topic, partition}, tombstone: true})
+}
+
+// txnOffsetCommit commits offsets within a transaction (KIP-98, KIP-447).
+func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
+	r, resp := e.Request, e.Response
+	fail := func(code int16) {
+		for i := range resp.Topics {
+			for j := range resp.Topics[i].Partitions {
+				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
+					p.ErrorCode = code
+				}
+			}
+		}
+		s.reply(e.Waiter, resp)
+	}
+	c := committer{group: r.Group, generation: -1, txn: true}
+	if r.Version >= 3 {
+		c.memberID, c.instance, c.generation = r.MemberID, r.InstanceID, r.Generation
+	}
+	if r.Group == "" {
+		fail(codeInvalidGroupID)
+		return
+	}
+	g, code := s.validateCommit(c, codeIllegalGeneration)
+	if code != codeNone {
+		fail(code)
+		return
+	}
+	var b commitBatch
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			p, rp := &r.Topics[i].Partitions[j], &resp.Topics[i].Partitions[j]
+			if rp.ErrorCode != codeNone {
+				continue
+			}
+			if rp.ErrorCode = s.admitOffset(g.id, r.Topics[i].Topic, p.Partition, p.Metadata); rp.ErrorCode != codeNone {
+				continue
+			}
+			v := offsetValue{offset: p.Offset, epoch: -1, metadata: cloneMetadata(p.Metadata), commitMs: s.now, expireMs: -1, topicID: e.IDs[i]}
+			if r.Version >= 2 {
+				v.epoch = max(p.LeaderEpoch, -1)
+			}
+			b.add(&offsetOp{key: offsetKey{g.id, r.Topics[i].Topic, p.Partition}, value: v, txn: true, producerID: r.ProducerID})
+		}
+	}
+	if len(b.ops) == 0 {
+		s.reply(e.Waiter, resp)
+		return
+	}
+	s.stats.OffsetCommits += int64(len(b.ops))
+	s.emitBatch(Batch{ProducerID: r.ProducerID, ProducerEpoch: r.ProducerEpoch, Records: b.recs}, b.ops, &held{left: 1, fin: fail})
+}
+
+// txnMarker ends a transaction, after the commits within it that are still in flight: the marker is behind
+// them in the log.
+func (s *Shard) txnMarker(e TxnMarker) {
+	for _, f := range slices.Backward(s.inflight) {
+		for _, op := range f.ops {
+			if op.txn && op.producerID == e.ProducerID {
+				f.markers = append(f.markers, e)
+				return
+			}
+		}
+	}
+	s.offsets.endTxn(e.ProducerID, e.Commit, s.ensureGroup)
+}
+
+func (s *Shard) offsetDelete(e OffsetDelete) {
+	r, resp := e.Request, e.Response
+	fail := func(code int16) {
+		if resp.ErrorCode = code; code != codeNone {
+			resp.Topics = nil
+		}
+		s.reply(e.Waiter, resp)
+	}
+	g := s.groups[r.Group]
+	switch {
+	case r.Group == "":
+		fail(codeInvalidGroupID)
+		return
+	case g == nil:
+		fail(codeGroupIDNotFound)
+		return
+	case g.state != stateEmpty && !g.isConsumer():
+		fail(codeNonEmptyGroup)
+		return
+	}
+	var b commitBatch
+	for i := range r.Topics {
+		topic := r.Topics[i].Topic
+		for j := range r.Topics[i].Partitions {
+			p, rp := r.Topics[i].Partitions[j].Partition, &resp.Topics[i].Partitions[j]
+			switch {
+			case rp.ErrorCode != codeNone:
+			case g.isSubscribedTo(topic):
+				rp.ErrorCode = codeGroupSubscribedToTopic
+			default:
+				if oe := s.offsets.get(g.id, topic, p); oe != nil && oe.alive() {
+					b.addTombstone(g.id, topic, p)
+				}
+			}
+		}
+	}
+	s.stats.OffsetDeletions += int64(len(b.ops))
+	s.emitTombstones(b.recs, b.ops, &held{fin: fail})
+}
+
+// alive is whether there is a value to delete.
+func (e *offsetEntry) alive() bool {
+	_, ok := e.latest()
+	return ok || e.txns > 0
+}
+
+// topicDeleted deletes the offsets of a topic that is gone.
+func (s *Shard) topicDeleted(topic string) {
+	var b commitBatch
+	for _, id := range sortedKeys(s.offsets.groups) {
+		s.collect(&b, id, topic)
+	}
+	if len(b.ops) == 0 {
+		return
+	}
+	s.stats.OffsetDeletions += int64(len(b.ops))
+	s.emitTombstones(b.recs, b.ops, &held{fin: func(code int16) {
+		if code != codeNone {
+			s.note(slog.LevelError, "could not delete the offsets of a deleted topic", "topic", topic, "code", code)
+		}
+	}})
+}
+
+// collect adds tombstones for the group's offsets of the topic.
+func (s *Shard) collect(b *commitBatch, group, topic string) {
+	og := s.offsets.groups[group]
+	if og == nil || og.topics[topic] == nil {
+		return
+	}
+	tp := og.topics[topic]
+	for _, p := range sortedKeys(tp.parts) {
+		if tp.parts[p].alive() {
+			b.addTombstone(og.id, tp.name, p)
+		}
+	}
+}
+
+// deleteGroups deletes groups without members, and their offsets.
+func (s *Shard) deleteGroups(e DeleteGroups) {
+	resp := kmsg.NewPtrDeleteGroupsResponse()
+	var b commitBatch
+	var tombs []Record
+	var gone []*group
+	for _, id := range e.Groups {
+		rg := kmsg.NewDeleteGroupsResponseGroup()
+		rg.Group = id
+		switch g := s.groups[id]; {
+		case g == nil:
+			rg.ErrorCode = codeGroupIDNotFound
+		case g.state != stateEmpty:
+			rg.ErrorCode = codeNonEmptyGroup
+		default:
+			s.collectGroup(&b, g)
+			tombs = append(tombs, Record{Key: appendGroupKey(nil, g.id)})
+			gone = append(gone, g)
+			s.dropGroup(g)
+		}
+		resp.Groups = append(resp.Groups, rg)
+	}
+	if len(gone) == 0 {
+		s.reply(e.Waiter, resp)
+		return
+	}
+	s.stats.OffsetDeletions += int64(len(b.ops))
+	s.emitTombstones(append(b.recs, tombs...), b.ops, &held{
+		undo: func() { s.restore(gone) },
+		fin: func(code int16) {
+			for i := range resp.Groups {
+				if resp.Groups[i].ErrorCode == codeNone {
+					resp.Groups[i].ErrorCode = code
+				}
+			}
+			s.reply(e.Waiter, resp)
+		},
+	})
+}
+
+// collectGroup adds tombstones for all offsets of the group.
+func (s *Shard) collectGroup(b *commitBatch, g *group) {
+	if og := s.offsets.groups[g.id]; og != nil {
+		for _, topic := range sortedKeys(og.topics) {
+			s.collect(b, g.id, topic)
+		}
+	}
+}
+
+// restore brings back groups whose deletion failed, unless others have taken their names.
+func (s *Shard) restore(gone []*group) {
+	for _, g := range gone {
+		if s.groups[g.id] == nil {
+			g.state = stateEmpty
+			g.pending = map[string]*pendingMember{}
+			s.groups[g.id] = g
+		}
+	}
+}
+
+// cleanup deletes the offsets that are past their retention, and the groups that are left with nothing.
+// (KIP-211: the clock of a group's offsets starts when the group becomes empty or, for topics that its
+// members no longer subscribe to and for groups without members, with the commit.)
+func (s *Shard) cleanup() {
+	var b commitBatch
+	var tombs []Record
+	var gone []*group
+	for _, id := range sortedKeys(s.groups) {
+		g := s.groups[id]
+		if !s.expireOffsets(&b, g) || g.state != stateEmpty || len(g.pending) > 0 {
+			continue
+		}
+		tombs = append(tombs, Record{Key: appendGroupKey(nil, g.id)})
+		gone = append(gone, g)
+		s.dropGroup(g)
+	}
+	if len(b.recs)+len(tombs) == 0 {
+		return
+	}
+	s.stats.OffsetExpirations += int64(len(b.ops))
+	s.note(slog.LevelInfo, "removed expired offsets and empty groups", "offsets", len(b.ops), "groups", len(gone))
+	s.emitTombstones(append(b.recs, tombs...), b.ops, &held{
+		undo: func() { s.restore(gone) },
+		fin: func(code int16) {
+			if code != codeNone {
+				s.note(slog.LevelWarn, "could not remove expired offsets: the next check tries again", "code", code)
+			}
+		},
+	})
+}
+
+// expireOffsets adds tombstones for the expired offsets of the group and says whether none is left.
+func (s *Shard) expireOffsets(b *commitBatch, g *group) bool {
+	og := s.offsets.groups[g.id]
+	if og == nil {
+		return true
+	}
+	since := int64(-1) // the start of the retention; -1: each commit's own
+	switch {
+	case g.protocolType == "":
+	case g.state == stateEmpty:
+		since = g.stateTs
+	case g.isConsumer() && g.subscribedKnown && g.state == stateStable:
+	default:
+		return false
+	}
+	all := true
+	for _, topic := range sortedKeys(og.topics) {
+		if g.isSubscribedTo(topic) {
+			all = false
+			continue
+		}
+		tp := og.topics[topic]
+		for _, p := range sortedKeys(tp.parts) {
+			e := tp.parts[p]
+			v, ok := e.latest()
+			switch {
+			case e.txns > 0:
+				all = false
+			case !ok: // being deleted already
+			case s.expired(v, since):
+				b.addTombstone(og.id, tp.name, p)
+			default:
+				all = false
+			}
+		}
+	}
+	return all
+}
+
+func (s *Shard) expired(v offsetValue, since int64) bool {
+	if v.expireMs != -1 {
+		return s.now >= v.expireMs
+	}
+	if since == -1 {
+		since = v.commitMs
+	}
+	return s.now-since >= s.cfg.OffsetsRetentionMs
+}

@@ -1,0 +1,41 @@
+// Package group is the consumer-group coordinator: the classic group protocol (KIP-62, KIP-134, KIP-345,
+// KIP-394, KIP-814) and the committed offsets of every group, over the compacted topic __consumer_offsets
+// with the record keys and values that Apache Kafka writes there.
+//
+// # Two halves
+//
+// [Shard] is the pure half: the groups and offsets of one partition of __consumer_offsets. It is a function
+// (state, event, now) -> (batches, effects). It holds no goroutine, lock, clock, random source or file; time
+// and member ids are handed to it, so that a seeded simulator can drive thousands of histories and every one
+// of them can be replayed from its seed.
+//
+// [Coordinator] is the edge: it owns the shards of the partitions that this broker leads, serialises the
+// events of a shard under the shard's lock, appends the batches through a [Store], wakes the shards' timers
+// and hands the replies to the callers. It decides nothing.
+//
+// # The invariant
+//
+// What a client was told is in the log. A step that writes gives back batches; the answers that depend on
+// them stay inside the shard, on the batch, until the edge reports the batch durable with [Appended], and
+// batches are reported in the order in which they were given. From this the rest follows:
+//
+//   - A committed offset lives in two layers: the durable value, which OffsetFetch reads, and at most one
+//     pending value on top, which decisions (expiry, deletion) read. Appended moves pending to durable, or
+//     drops it when the append failed. So OffsetFetch never shows an offset that a crash could take back,
+//     and after a reload every acknowledged commit is there, or a later one.
+//   - An assignment reaches a member only after the group's metadata with that generation, leader and
+//     assignment is durable. After a crash the same generation has the same assignment or none.
+//   - A generation number grows with each completed join phase, and a member is told of a generation only
+//     once, by its own JoinGroup answer. A request that names another generation is refused, so no member
+//     can act in two generations at once.
+//
+// What is not in the log is rebuilt from silence: after an election the loaded members get a fresh session,
+// clients that were waiting rejoin, and pending member ids (KIP-394) are forgotten, which clients answer by
+// asking for a new one.
+//
+// # Bounds
+//
+// A shard accounts the bytes of its members, assignments and offsets ([Config.MaxShardBytes]) and of its
+// batches in flight ([Config.MaxInflightBytes]); past them it refuses what would grow it, with errors that
+// clients retry. A record that cannot be decoded is reported and left out; it never stops the load.
+package group
