@@ -2,9 +2,12 @@ package servers
 
 import (
 	"context"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -14,7 +17,7 @@ type Python struct{ dir string }
 
 // The sets of packages that tests use: readers of what sinks wrote that share no code with us, and clients.
 var (
-	pythonReaders = []string{"duckdb==1.4.1", "fastavro==1.12.1"}
+	pythonReaders = []string{"duckdb==1.4.1", "fastavro==1.12.1", "pytz==2025.2", "cramjam==2.11.0"}
 	pythonClients = []string{"confluent-kafka==2.11.1", "attrs", "httpx", "authlib", "cachetools", "fastavro==1.12.1", "requests"}
 )
 
@@ -29,7 +32,9 @@ func FetchPythonClients(ctx context.Context) (*Python, error) {
 }
 
 func fetchPython(ctx context.Context, name, what string, packages []string) (*Python, error) {
-	dir, err := cached(ctx, name, what, func(ctx context.Context, dir string) error {
+	// The list is part of the name, so that a change of it is a new set.
+	sum := crc32.ChecksumIEEE([]byte(strings.Join(packages, " ")))
+	dir, err := cached(ctx, fmt.Sprintf("%s-%08x", name, sum), what, func(ctx context.Context, dir string) error {
 		if err := pip(ctx); err != nil {
 			return err
 		}
