@@ -1,0 +1,24 @@
+// Package connect is the worker runtime: it runs source and sink connectors as Kafka Connect's distributed worker does, on the
+// same three internal topics with the same record bytes, so that a Kafka Connect cluster can be taken over by pointing moldau at
+// its topics. It is a Kafka client and nothing else: what lies behind the bootstrap address is of no interest to it.
+//
+// The pieces:
+//
+//   - internal topics (internallog.go, configstore.go, offsetstore.go, statusstore.go): one client follows all three topics from
+//     their start; each store is a map that records are applied to. A write is a produced record; it is answered once the record
+//     has come back (read your own writes).
+//   - core.go decides: a pure function from configuration, requests and what became of earlier decisions to effects (start, stop,
+//     write a status). herder.go carries the effects out and feeds back what happened.
+//   - connector_run.go, source.go, sink.go run one connector or task each in goroutines of their own. An error or panic ends that one
+//     alone and is reported with its trace.
+//   - batch.go carries source records into the log. The order poll, transform, convert, produce, all acknowledged, offsets written,
+//     offsets acknowledged, task.Commit is kept for every batch, while the next ones are already on their way.
+//
+// # One worker
+//
+// This worker joins no group: it runs every connector and task of its internal topics by itself. Assignment is behind one type
+// (assignment in core.go), so that the "connect" group protocol of Kafka Connect can take its place. Until then two workers must not share a
+// group.id: at start the worker asks the group coordinator, and refuses to run when the group has members, which is so while a
+// Kafka Connect cluster on the same topics is still alive. While running it checks that nobody else writes its configuration
+// topic: see worker_lease.go.
+package connect

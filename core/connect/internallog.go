@@ -1,0 +1,304 @@
+package connect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// internalLog follows the internal topics from their start, with one client for all, and writes to them. Records are handed to their
+// topic's handler in order, from one goroutine.
+type internalLog struct {
+	cl       *kgo.Client
+	adm      *kadm.Client
+	log      *slog.Logger
+	handlers map[string]func(*kgo.Record)
+
+	mu      sync.Mutex
+	next    map[string]map[int32]int64 // topic -> partition -> offset of the record after the last one handled
+	changed chan struct{}              // closed and replaced whenever next moves
+}
+
+// internalTopic is a topic that the worker needs.
+type internalTopic struct {
+	name        string
+	property    string // the property that names it, for errors
+	partitions  int32
+	replication int64             // -1: min(3, brokers)
+	configs     map[string]string // beside cleanup.policy=compact
+}
+
+// ensureInternalTopic creates the topic when it is missing and checks that it can be used.
+func ensureInternalTopic(ctx context.Context, adm *kadm.Client, t internalTopic, create bool) error {
+	td, err := describeTopic(ctx, adm, t.name)
+	if err != nil {
+		return err
+	}
+	if td == nil && !create {
+		return fmt.Errorf("topic %q of property %s does not exist and internal.topics.automatic.creation.enable is false; create it with cleanup.policy=compact", t.name, t.property)
+	}
+	if td == nil {
+		cfg := map[string]*string{}
+		for k, v := range t.configs {
+			cfg[k] = kadm.StringPtr(v)
+		}
+		cfg["cleanup.policy"] = kadm.StringPtr("compact")
+		rf := t.replication
+		if rf < 0 {
+			if rf, err = brokersUpTo(ctx, adm, 3); err != nil {
+				return err
+			}
+		}
+		resp, err := adm.CreateTopic(ctx, t.partitions, int16(rf), cfg, t.name)
+		if err == nil {
+			err = resp.Err
+		}
+		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			return fmt.Errorf("create topic %q of property %s: %w", t.name, t.property, err)
+		}
+		for td == nil { // until the broker that we ask knows it
+			if td, err = describeTopic(ctx, adm, t.name); err != nil {
+				return err
+			}
+			if td == nil {
+				if err := sleep(ctx, 20*time.Millisecond); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if t.partitions == 1 && len(td.Partitions) != 1 {
+		return fmt.Errorf("topic '%s' supplied via the '%s' property is required to have a single partition in order to guarantee consistency of connector configurations, but found %d partitions", t.name, t.property, len(td.Partitions))
+	}
+	rcs, err := adm.DescribeTopicConfigs(ctx, t.name)
+	if err != nil {
+		return fmt.Errorf("describe configuration of topic %q: %w", t.name, err)
+	}
+	for _, rc := range rcs {
+		for _, c := range rc.Configs {
+			if c.Key == "cleanup.policy" && c.Value != nil && *c.Value != "compact" {
+				return fmt.Errorf("topic '%s' supplied via the '%s' property is required to have 'cleanup.policy=compact' to guarantee consistency and durability of source connector offsets, but found the topic currently has 'cleanup.policy=%s'; change it before starting the worker", t.name, t.property, *c.Value)
+			}
+		}
+	}
+	return nil
+}
+
+// describeTopic returns nil when there is no such topic.
+func describeTopic(ctx context.Context, adm *kadm.Client, name string) (*kadm.TopicDetail, error) {
+	tds, err := adm.ListTopicsWithInternal(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("describe topic %q: %w", name, err)
+	}
+	td, ok := tds[name]
+	switch {
+	case !ok || errors.Is(td.Err, kerr.UnknownTopicOrPartition):
+		return nil, nil
+	case td.Err != nil && !errors.Is(td.Err, kerr.LeaderNotAvailable):
+		return nil, fmt.Errorf("describe topic %q: %w", name, td.Err)
+	}
+	return &td, nil
+}
+
+func brokersUpTo(ctx context.Context, adm *kadm.Client, most int64) (int64, error) {
+	brokers, err := adm.ListBrokers(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("list brokers: %w", err)
+	}
+	return max(1, min(most, int64(len(brokers)))), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// newInternalLog makes the client that follows the handlers' topics, which must exist. run must be called to make it follow.
+func newInternalLog(ctx context.Context, log *slog.Logger, adm *kadm.Client, opts []kgo.Opt, handlers map[string]func(*kgo.Record)) (*internalLog, error) {
+	l := &internalLog{adm: adm, log: log, handlers: handlers, next: map[string]map[int32]int64{}, changed: make(chan struct{})}
+	parts := map[string]map[int32]kgo.Offset{}
+	for topic := range handlers {
+		td, err := describeTopic(ctx, adm, topic)
+		if err != nil {
+			return nil, err
+		}
+		if td == nil {
+			return nil, fmt.Errorf("topic %q does not exist", topic)
+		}
+		parts[topic], l.next[topic] = map[int32]kgo.Offset{}, map[int32]int64{}
+		for p := range td.Partitions {
+			parts[topic][p] = kgo.NewOffset().AtStart()
+			l.next[topic][p] = 0
+		}
+	}
+	opts = append(append([]kgo.Opt{}, opts...),
+		kgo.ConsumePartitions(parts),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("client of the internal topics: %w", err)
+	}
+	l.cl = cl
+	return l, nil
+}
+
+func (l *internalLog) close() { l.cl.Close() }
+
+// run hands records to their handlers until ctx is done.
+func (l *internalLog) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		fs := l.cl.PollFetches(ctx)
+		if fs.IsClientClosed() {
+			return
+		}
+		moved := false
+		fs.EachPartition(func(p kgo.FetchTopicPartition) {
+			if p.Err != nil && ctx.Err() == nil {
+				l.log.Warn("reading an internal topic failed; it is tried again", "topic", p.Topic, "partition", p.Partition, "error", p.Err)
+			}
+			for _, r := range p.Records {
+				l.handlers[r.Topic](r)
+			}
+			if n := len(p.Records); n > 0 {
+				l.advance(p.Topic, p.Partition, p.Records[n-1].Offset+1)
+				moved = true
+			}
+		})
+		if moved {
+			l.wake()
+		} else if fs.Err() != nil {
+			_ = sleep(ctx, 100*time.Millisecond)
+		}
+	}
+}
+
+func (l *internalLog) advance(topic string, partition int32, next int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if next > l.next[topic][partition] {
+		l.next[topic][partition] = next
+	}
+}
+
+func (l *internalLog) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+func (l *internalLog) position(topic string, partition int32) (int64, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next[topic][partition], l.changed
+}
+
+// readToEnd returns when all records that were in the topics at the call have been handled.
+func (l *internalLog) readToEnd(ctx context.Context, topics ...string) error {
+	starts, err := l.adm.ListStartOffsets(ctx, topics...)
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("list start offsets of the internal topics: %w", err)
+	}
+	ends, err := l.adm.ListCommittedOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return fmt.Errorf("list end offsets of the internal topics: %w", err)
+	}
+	starts.Each(func(o kadm.ListedOffset) { l.advance(o.Topic, o.Partition, o.Offset) })
+	var wait error
+	ends.Each(func(o kadm.ListedOffset) {
+		if wait == nil {
+			wait = l.waitFor(ctx, o.Topic, o.Partition, o.Offset)
+		}
+	})
+	return wait
+}
+
+// waitFor returns when the partition's records below offset have been handled. Compaction may leave nothing at all up to there: when
+// no record comes, the log is asked directly.
+func (l *internalLog) waitFor(ctx context.Context, topic string, partition int32, offset int64) error {
+	for {
+		next, changed := l.position(topic, partition)
+		if next >= offset {
+			return nil
+		}
+		t := time.NewTimer(500 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("read topic %q to its end: %w", topic, ctx.Err())
+		case <-changed:
+		case <-t.C:
+			if err := l.skipEmpty(ctx, topic, partition, next); err != nil && ctx.Err() == nil {
+				l.log.Warn("looking for the end of an internal topic failed; it is tried again", "topic", topic, "partition", partition, "error", err)
+			}
+		}
+		t.Stop()
+	}
+}
+
+// skipEmpty moves the position past batches that hold no records any more.
+func (l *internalLog) skipEmpty(ctx context.Context, topic string, partition int32, from int64) error {
+	td, err := describeTopic(ctx, l.adm, topic)
+	if err != nil || td == nil {
+		return err
+	}
+	rp := kmsg.NewFetchRequestTopicPartition()
+	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = partition, from, 1<<20
+	rt := kmsg.NewFetchRequestTopic()
+	rt.Topic, rt.TopicID, rt.Partitions = topic, td.ID, []kmsg.FetchRequestTopicPartition{rp}
+	req := kmsg.NewPtrFetchRequest()
+	req.MaxBytes, req.SessionEpoch, req.IsolationLevel, req.Topics = 1<<20, -1, 1, []kmsg.FetchRequestTopic{rt}
+	resp, err := l.cl.Broker(int(td.Partitions[partition].Leader)).RetriableRequest(ctx, req)
+	if err != nil {
+		return err
+	}
+	for _, rt := range resp.(*kmsg.FetchResponse).Topics {
+		for i := range rt.Partitions {
+			fp, next := kgo.ProcessFetchPartition(kgo.ProcessFetchPartitionOpts{Offset: from, IsolationLevel: kgo.ReadCommitted(), Topic: topic, Partition: partition},
+				&rt.Partitions[i], kgo.DefaultDecompressor(), nil)
+			if fp.Err == nil && len(fp.Records) == 0 && next > from {
+				l.advance(topic, partition, next)
+			}
+		}
+	}
+	return nil
+}
+
+// write produces records and returns when they have come back to their handlers.
+func (l *internalLog) write(ctx context.Context, recs ...*kgo.Record) error {
+	for _, res := range l.cl.ProduceSync(ctx, recs...) {
+		if res.Err != nil {
+			return fmt.Errorf("write to topic %q: %w", res.Record.Topic, res.Err)
+		}
+	}
+	for _, r := range recs {
+		if err := l.waitFor(ctx, r.Topic, r.Partition, r.Offset+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}

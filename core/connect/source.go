@@ -1,0 +1,362 @@
+package connect
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau-io/moldau/plugins"
+	"github.com/moldau-io/moldau/plugins/data"
+)
+
+const (
+	// maxSlab and maxBatchRecords end a batch: a poll that returns more goes out in several.
+	maxSlab         = 1 << 20
+	maxBatchRecords = 16384
+	// unknownTopicTries is how often a topic may be unknown before the task fails.
+	unknownTopicTries = 20
+)
+
+// sourceRun is a running source task.
+type sourceRun struct {
+	*run
+	p      *parsed
+	task   plugins.SourceTask
+	chain  chain
+	codecs *codecs
+	policy *errorPolicy
+	topics *topicMaker
+	writer BatchWriter
+	rec    plugins.Record // what transforms work on
+}
+
+func (r *run) runSource(p *parsed) (err error) {
+	r.w.starts.taskTry.Add(1)
+	r.metrics.source = true
+	started := false
+	defer func() {
+		if started {
+			r.w.starts.taskOK.Add(1)
+		} else {
+			r.w.starts.taskFail.Add(1)
+		}
+	}()
+	s := &sourceRun{run: r, p: p, policy: newErrorPolicy(r.id, p.base, r.log, r.metrics, p.secrets)}
+	env := plugins.ConverterEnv{Logger: r.log, RegistryURL: r.w.cfg.RegistryURL}
+	if s.codecs, err = r.w.buildCodecs(r.ctx, p.resolved, env); err != nil {
+		return err
+	}
+	if s.chain, err = r.w.buildChain(p.resolved); err != nil {
+		return err
+	}
+	defer s.chain.close()
+	cl, _, err := r.newClient("producer", r.label("producer"), p,
+		kgo.RecordPartitioner(fixedOrHashed()), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(unknownTopicTries))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	s.topics = &topicMaker{adm: kadm.NewClient(cl), log: r.log, known: map[string]bool{}, first: func(topic string) {
+		if r.w.set.topicTracking {
+			r.w.status.putTopic(topic, r.id, r.w.now())
+		}
+	}}
+	if r.w.set.topicCreation {
+		s.topics.rules = topicRules(p.resolved, nil)
+	}
+	// A task that starts paused waits before it touches anything outside.
+	if !r.awaitStart(p.spec.Version) {
+		return nil
+	}
+	conn := p.spec.New()
+	sc, ok := conn.(plugins.SourceConnector)
+	if !ok {
+		return fmt.Errorf("%s is registered as a source but makes no source tasks", p.spec.Class)
+	}
+	_, taskConfig, err := r.taskValues(p)
+	if err != nil {
+		return err
+	}
+	vals, err := values(p.spec.Config, taskConfig)
+	if err != nil {
+		return fmt.Errorf("task configuration: %w", err)
+	}
+	s.task = sc.NewSourceTask()
+	if err := s.task.Start(r.ctx, r.env(offsetReader{r.w.offsets, r.id.connector}), vals); err != nil {
+		_ = guard(s.task.Stop)
+		return err
+	}
+	started = true
+	r.report(StateRunning, p.spec.Version)
+	writer := newAckedWriter(cl, func(ctx context.Context, marks []sourceMark) error {
+		start := time.Now()
+		err := r.w.offsets.write(ctx, r.id.connector, marks)
+		r.metrics.committed(time.Since(start), err)
+		return err
+	}, func(ctx context.Context, marks []sourceMark) error {
+		for _, m := range marks {
+			if err := s.task.Commit(ctx, m.partition, m.offset); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, s.batchDone, s.produceFailed())
+	s.writer = writer
+	r.onAbort(writer.abort)
+	err = guard(s.loop)
+	ctx, cancel := context.WithTimeout(context.Background(), min(r.w.set.values.Millis("offset.flush.timeout.ms"), r.w.set.graceful*4/5))
+	defer cancel()
+	if e := s.writer.Close(ctx); err == nil {
+		err = e
+	}
+	if e := guard(s.task.Stop); e != nil && err == nil {
+		err = fmt.Errorf("stop: %w", e)
+	}
+	return err
+}
+
+func (s *sourceRun) batchDone(b *Batch) {
+	n := int64(len(b.recs))
+	s.metrics.active.Add(-n)
+	s.metrics.written.Add(n - int64(b.skipped))
+}
+
+// produceFailed decides about records that the log does not take; with errors.tolerance=all they are skipped.
+func (s *sourceRun) produceFailed() func(*kgo.Record, error) error {
+	return func(r *kgo.Record, err error) error {
+		return s.policy.failed(s.ctx, stageProduce, "org.apache.kafka.clients.producer.KafkaProducer", err, nil, nil)
+	}
+}
+
+func (s *sourceRun) loop() error {
+	for s.ctx.Err() == nil {
+		if t, _ := s.targetState(); t != Started {
+			if !s.awaitStart(s.p.spec.Version) {
+				return nil
+			}
+			s.report(StateRunning, s.p.spec.Version)
+		}
+		start := time.Now()
+		recs, err := s.poll()
+		if err != nil {
+			if s.ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if len(recs) == 0 {
+			if w, ok := s.writer.(*ackedWriter); ok { // an error under way should not wait for the next record
+				if err := w.error(); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		s.metrics.polled.Add(int64(len(recs)))
+		s.metrics.batch(len(recs), time.Since(start))
+		if err := s.send(recs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// poll calls the task with a context that ends when the task is paused or stopped, or the writer has failed.
+func (s *sourceRun) poll() ([]plugins.SourceRecord, error) {
+	_, changed := s.targetState()
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	var failed chan struct{}
+	if w, ok := s.writer.(*ackedWriter); ok {
+		failed = w.failed
+	}
+	go func() {
+		select {
+		case <-changed:
+		case <-failed:
+		case <-stop:
+			return
+		}
+		cancel()
+	}()
+	recs, err := s.task.Poll(ctx)
+	if err != nil && plugins.IsRetriable(err) && s.ctx.Err() == nil && ctx.Err() == nil {
+		err = s.policy.retry(s.ctx, stagePoll, err, func() (e error) {
+			recs, e = s.task.Poll(ctx)
+			return e
+		})
+	}
+	if err != nil && ctx.Err() != nil {
+		err = nil // it was interrupted
+	}
+	return recs, err
+}
+
+// send converts records and hands them to the writer.
+func (s *sourceRun) send(recs []plugins.SourceRecord) error {
+	b := s.writer.Get()
+	for i := range recs {
+		if err := s.encode(b, &recs[i]); err != nil {
+			return err
+		}
+		if len(b.slab) >= maxSlab || len(b.recs) >= maxBatchRecords {
+			if err := s.write(b); err != nil {
+				return err
+			}
+			b = s.writer.Get()
+		}
+	}
+	if len(b.recs) == 0 && len(b.marks) == 0 {
+		return nil
+	}
+	return s.write(b)
+}
+
+func (s *sourceRun) write(b *Batch) error {
+	s.metrics.active.Add(int64(len(b.recs)))
+	return s.writer.Write(s.ctx, b)
+}
+
+// encode appends one record to the batch, or only its position when it is dropped on the way.
+func (s *sourceRun) encode(b *Batch, r *plugins.SourceRecord) error {
+	if r.SourcePartition != nil && r.SourceOffset != nil {
+		defer b.mark(r.SourcePartition, r.SourceOffset)
+	}
+	if r.Topic == "" {
+		return nil
+	}
+	v := &s.rec
+	*v = plugins.Record{Topic: r.Topic, Partition: r.Partition, KeySchema: r.KeySchema, Key: r.Key, ValueSchema: r.ValueSchema, Value: r.Value, Timestamp: r.Timestamp, Headers: r.Headers}
+	if len(s.chain) > 0 {
+		keep, failed, err := s.transform(v, r)
+		if err != nil {
+			return s.policy.failed(s.ctx, stageTransform, failed, err, nil, nil)
+		}
+		if !keep {
+			return nil
+		}
+	}
+	slab, hspans := len(b.slab), len(b.hspans)
+	sp := span{k0: -1, v0: -1, h0: hspans, h1: hspans}
+	undo := func(stage, class string, err error) error {
+		b.slab, b.hspans = b.slab[:slab], b.hspans[:hspans]
+		return s.policy.failed(s.ctx, stage, class, err, nil, nil)
+	}
+	for i := range v.Headers {
+		h := &v.Headers[i]
+		val, err := s.header(v.Topic, h)
+		if err != nil {
+			return undo(stageHeader, s.codecs.headerClas, err)
+		}
+		hs := headerSpan{key: h.Key, v0: -1}
+		if val != nil {
+			hs.v0 = len(b.slab)
+			b.slab = append(b.slab, val...)
+			hs.v1 = len(b.slab)
+		}
+		b.hspans = append(b.hspans, hs)
+	}
+	sp.h1 = len(b.hspans)
+	out, err := s.codecs.key.FromData(s.ctx, b.slab, v.Topic, v.KeySchema, v.Key)
+	if err != nil {
+		if out, err = s.fromData(s.codecs.key, stageKey, b, v.Topic, v.KeySchema, v.Key, err); err != nil {
+			return undo(stageKey, s.codecs.keyClass, err)
+		}
+	}
+	if out != nil {
+		sp.k0, sp.k1 = len(b.slab), len(out)
+		b.slab = out
+	}
+	if out, err = s.codecs.value.FromData(s.ctx, b.slab, v.Topic, v.ValueSchema, v.Value); err != nil {
+		if out, err = s.fromData(s.codecs.value, stageValue, b, v.Topic, v.ValueSchema, v.Value, err); err != nil {
+			return undo(stageValue, s.codecs.valueClass, err)
+		}
+	}
+	if out != nil {
+		sp.v0, sp.v1 = len(b.slab), len(out)
+		b.slab = out
+	}
+	if err := s.topics.ready(s.ctx, v.Topic); err != nil {
+		return err
+	}
+	b.recs = append(b.recs, kgo.Record{Topic: v.Topic, Partition: v.Partition})
+	if v.Timestamp >= 0 {
+		b.recs[len(b.recs)-1].Timestamp = time.UnixMilli(v.Timestamp)
+	}
+	b.spans = append(b.spans, sp)
+	return nil
+}
+
+// transform runs the chain; a retriable error starts it again on the record as it was.
+func (s *sourceRun) transform(v *plugins.Record, r *plugins.SourceRecord) (keep bool, failed string, err error) {
+	orig := *v
+	if keep, failed, err = s.chain.apply(v); err != nil && plugins.IsRetriable(err) {
+		err = s.policy.retry(s.ctx, stageTransform, err, func() (e error) {
+			*v = orig
+			keep, failed, e = s.chain.apply(v)
+			return e
+		})
+	}
+	return keep, failed, err
+}
+
+func (s *sourceRun) header(topic string, h *data.Header) ([]byte, error) {
+	val, err := s.codecs.header.FromHeader(topic, h.Key, h.Schema, h.Value)
+	if err != nil && plugins.IsRetriable(err) {
+		err = s.policy.retry(s.ctx, stageHeader, err, func() (e error) {
+			val, e = s.codecs.header.FromHeader(topic, h.Key, h.Schema, h.Value)
+			return e
+		})
+	}
+	return val, err
+}
+
+// fromData is the slow way of a conversion that has failed once.
+func (s *sourceRun) fromData(c plugins.Converter, stage string, b *Batch, topic string, schema *data.Schema, v data.Value, err error) ([]byte, error) {
+	if !plugins.IsRetriable(err) {
+		return nil, err
+	}
+	var out []byte
+	err = s.policy.retry(s.ctx, stage, err, func() (e error) {
+		out, e = c.FromData(s.ctx, b.slab, topic, schema, v)
+		return e
+	})
+	return out, err
+}
+
+// fixedOrHashed partitions by the hash of the key as Kafka's default partitioner does, unless the record names its partition.
+func fixedOrHashed() kgo.Partitioner { return partitioner{kgo.StickyKeyPartitioner(nil)} }
+
+type partitioner struct{ inner kgo.Partitioner }
+
+// ForTopic implements kgo.Partitioner.
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	return &topicPartitioner{p.inner.ForTopic(topic)}
+}
+
+type topicPartitioner struct{ kgo.TopicPartitioner }
+
+// RequiresConsistency implements kgo.TopicPartitioner.
+func (p *topicPartitioner) RequiresConsistency(r *kgo.Record) bool {
+	return r.Partition >= 0 || p.TopicPartitioner.RequiresConsistency(r)
+}
+
+// Partition implements kgo.TopicPartitioner.
+func (p *topicPartitioner) Partition(r *kgo.Record, n int) int {
+	if r.Partition >= 0 {
+		return int(r.Partition) // kgo fails the record when there is no such partition
+	}
+	return p.TopicPartitioner.Partition(r, n)
+}
+
+// OnNewBatch implements kgo.TopicPartitionerOnNewBatch.
+func (p *topicPartitioner) OnNewBatch() {
+	if o, ok := p.TopicPartitioner.(kgo.TopicPartitionerOnNewBatch); ok {
+		o.OnNewBatch()
+	}
+}
