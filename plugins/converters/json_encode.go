@@ -3,6 +3,7 @@ package converters
 import (
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
@@ -23,6 +24,7 @@ type jsonForm struct {
 	fields  []jsonField
 	key     *jsonForm
 	elem    *jsonForm
+	alike   atomic.Pointer[data.Schema] // the struct schema last found to be as good as schema
 }
 
 type jsonField struct {
@@ -243,8 +245,11 @@ func (f *jsonForm) append(dst []byte, v data.Value) ([]byte, error) {
 		return f.appendMap(dst, v.Map())
 	case data.TypeStruct:
 		st := v.Struct()
-		if st.Schema != f.schema && !st.Schema.Equal(f.schema) {
-			return nil, plugins.Dataf("Mismatching schema.")
+		if st.Schema != f.schema && st.Schema != f.alike.Load() {
+			if !st.Schema.EqualFields(f.schema) {
+				return nil, plugins.Dataf("Mismatching schema.")
+			}
+			f.alike.Store(st.Schema)
 		}
 		var err error
 		dst = append(dst, '{')
