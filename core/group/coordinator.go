@@ -132,12 +132,15 @@ func (c *Coordinator) PartitionFor(group string) int32 {
 // OnElected is the news that this broker leads the partition of __consumer_offsets from leaderEpoch on. Its
 // groups are loaded in the background; until then requests are answered COORDINATOR_LOAD_IN_PROGRESS.
 func (c *Coordinator) OnElected(partition, leaderEpoch int32) {
-	if c.closed.Load() || partition < 0 || int(partition) >= len(c.slots) {
+	if partition < 0 || int(partition) >= len(c.slots) {
 		return
 	}
 	sl := &c.slots[partition]
 	sl.mu.Lock()
 	defer sl.mu.Unlock()
+	if c.closed.Load() {
+		return
+	}
 	if sl.status != notOwned {
 		if leaderEpoch > sl.epoch { // leads on: what is in memory stays right
 			sl.epoch = leaderEpoch
@@ -382,7 +385,7 @@ func (c *Coordinator) settle(d completion) {
 func (c *Coordinator) runTimers() {
 	defer c.wg.Done()
 	for {
-		// A deadline that appears between the scan and the store below pokes wake, as sleepTo is 0 here.
+		// A deadline that appears from here on pokes wake, so none is missed between the scan and the sleep.
 		c.sleepTo.Store(math.MaxInt64)
 		next := int64(math.MaxInt64)
 		for i := range c.slots {

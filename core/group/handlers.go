@@ -242,11 +242,11 @@ func (c *Coordinator) OffsetDelete(_ RequestContext, req *kmsg.OffsetDeleteReque
 		t, rt := &req.Topics[i], &resp.Topics[i]
 		rt.Topic = t.Topic
 		rt.Partitions = make([]kmsg.OffsetDeleteResponseTopicPartition, len(t.Partitions))
-		_, known := c.topics.TopicID(t.Topic)
 		for j := range t.Partitions {
-			rt.Partitions[j].Partition = t.Partitions[j].Partition
-			if !known {
-				rt.Partitions[j].ErrorCode = codeUnknownTopicOrPartition
+			rp := &rt.Partitions[j]
+			rp.Partition = t.Partitions[j].Partition
+			if !c.topics.PartitionExists(t.Topic, rp.Partition) {
+				rp.ErrorCode = codeUnknownTopicOrPartition
 			}
 		}
 	}
@@ -323,10 +323,18 @@ func lowerSet(list []string) map[string]bool {
 func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsRequest, reply func(*kmsg.DeleteGroupsResponse)) {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Version = req.Version
-	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(req.Groups))
+	groups := make([]string, 0, len(req.Groups)) // each once
+	seen := make(map[string]bool, len(req.Groups))
+	for _, id := range req.Groups {
+		if !seen[id] {
+			seen[id] = true
+			groups = append(groups, id)
+		}
+	}
+	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(groups))
 	bySlot := map[*slot][]int{}
 	var order []*slot
-	for i, id := range req.Groups {
+	for i, id := range groups {
 		sl := c.slotOf(id)
 		if bySlot[sl] == nil {
 			order = append(order, sl)
@@ -355,7 +363,7 @@ func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsReque
 		}
 		ids := make([]string, len(at))
 		for k, i := range at {
-			ids[k] = req.Groups[i]
+			ids[k] = groups[i]
 		}
 		if code := c.step(sl, DeleteGroups{Groups: ids, Waiter: part}); code != codeNone {
 			r := kmsg.NewPtrDeleteGroupsResponse()

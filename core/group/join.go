@@ -12,7 +12,6 @@ import (
 func joinError(memberID string, code int16) *kmsg.JoinGroupResponse {
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.ErrorCode, resp.MemberID, resp.Generation = code, memberID, -1
-	resp.Protocol = kmsg.StringPtr("")
 	return resp
 }
 
@@ -176,7 +175,7 @@ func (s *Shard) joinKnown(e JoinGroup, g *group) {
 	}
 	if g.pending[r.MemberID] != nil {
 		if r.InstanceID != nil { // a pending id is never a static member's
-			s.refuseJoin(e, r.MemberID, codeUnknownServerError)
+			s.refuseJoin(e, "", codeUnknownServerError)
 			return
 		}
 		s.forgetPending(g, r.MemberID)
@@ -185,7 +184,7 @@ func (s *Shard) joinKnown(e JoinGroup, g *group) {
 	}
 	if code := g.validateMember(r.MemberID, r.InstanceID); code != codeNone {
 		resp := joinError(r.MemberID, code)
-		resp.Version, resp.Protocol = r.Version, nil
+		resp.Version = r.Version
 		s.reply(e.Waiter, resp)
 		return
 	}
@@ -300,9 +299,7 @@ func (s *Shard) replaceStatic(e JoinGroup, g *group, m *member, newID string) {
 	if g.leader != nil {
 		oldLeader = g.leader.id
 	}
-	fenced := joinError(oldID, codeFencedInstanceID)
-	fenced.Protocol = nil
-	s.answerJoin(g, m, fenced)
+	s.answerJoin(g, m, joinError(oldID, codeFencedInstanceID))
 	s.answerSync(m, &kmsg.SyncGroupResponse{ErrorCode: codeFencedInstanceID})
 	old := *m
 	g.rename(m, newID)

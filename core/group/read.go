@@ -83,9 +83,9 @@ func (s *Shard) describe(id string, version int16) kmsg.DescribeGroupsResponseGr
 		dm.ProtocolMetadata, dm.MemberAssignment = []byte{}, []byte{}
 		if stable {
 			dm.ProtocolMetadata = m.metadataOf(g.protocol)
-			if m.assignment != nil {
-				dm.MemberAssignment = m.assignment
-			}
+		}
+		if m.assignment != nil { // in a rebalance, what it still has
+			dm.MemberAssignment = m.assignment
 		}
 		d.Members = append(d.Members, dm)
 	}

@@ -43,6 +43,9 @@ func (s *Shard) syncGroup(e SyncGroup) {
 	r := e.Request
 	g := s.groups[r.Group]
 	switch {
+	case r.Version >= 5 && (r.ProtocolType == nil || r.Protocol == nil): // KIP-559: version 5 must name both
+		s.refuseSync(e, codeInconsistentGroupProtocol)
+		return
 	case r.Group == "":
 		s.refuseSync(e, codeInvalidGroupID)
 		return
@@ -60,7 +63,7 @@ func (s *Shard) syncGroup(e SyncGroup) {
 	}
 	if r.ProtocolType != nil && *r.ProtocolType != g.protocolType && g.protocolType != "" ||
 		r.Protocol != nil && g.hasProtocol && *r.Protocol != g.protocol {
-		s.refuseSync(e, codeInconsistentGroupProtocol) // KIP-559
+		s.refuseSync(e, codeInconsistentGroupProtocol)
 		return
 	}
 	m := g.members[r.MemberID]
