@@ -1,0 +1,308 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Broker holds the broker's properties that are not defaults of topic configs, parsed. Fields whose property ends in
+// .ms are durations. The tag of a field names its property.
+type Broker struct {
+	NodeID                  int32    `config:"node.id"`
+	BrokerID                int32    `config:"broker.id"`
+	Roles                   []string `config:"process.roles"`
+	Rack                    string   `config:"broker.rack"`
+	Voters                  []string `config:"controller.quorum.voters"`
+	ControllerListenerNames []string `config:"controller.listener.names"`
+	ListenerNames           []string `config:"listeners"`
+	AdvertisedNames         []string `config:"advertised.listeners"`
+	ProtocolMap             string   `config:"listener.security.protocol.map"`
+	InterBrokerListenerName string   `config:"inter.broker.listener.name"`
+	// Listeners are the parsed listeners, Advertised what clients are told, by listener name. Port 0 in Advertised
+	// means the port that the listener got.
+	Listeners  []Endpoint
+	Advertised []Endpoint
+
+	LogDirs        []string `config:"log.dirs"`
+	LogDir         string   `config:"log.dir"`
+	MetadataLogDir string   `config:"metadata.log.dir"`
+
+	ElectionTimeout       time.Duration `config:"controller.quorum.election.timeout.ms"`
+	MetadataSnapshotBytes int64         `config:"metadata.log.max.record.bytes.between.snapshots"`
+	MetadataSegmentBytes  int64         `config:"metadata.log.segment.bytes"`
+
+	AutoCreateTopics         bool  `config:"auto.create.topics.enable"`
+	NumPartitions            int32 `config:"num.partitions"`
+	DefaultReplicationFactor int16 `config:"default.replication.factor"`
+	DeleteTopics             bool  `config:"delete.topic.enable"`
+
+	SocketRequestMaxBytes  int32         `config:"socket.request.max.bytes"`
+	QueuedMaxRequestBytes  int64         `config:"queued.max.request.bytes"`
+	MaxConnections         int32         `config:"max.connections"`
+	MaxConnectionsPerIP    int32         `config:"max.connections.per.ip"`
+	ConnectionsMaxIdle     time.Duration `config:"connections.max.idle.ms"`
+	FetchMaxBytes          int32         `config:"fetch.max.bytes"`
+	FetchSessionCacheSlots int32         `config:"max.incremental.fetch.session.cache.slots"`
+
+	GroupMinSessionTimeout     time.Duration `config:"group.min.session.timeout.ms"`
+	GroupMaxSessionTimeout     time.Duration `config:"group.max.session.timeout.ms"`
+	GroupInitialRebalanceDelay time.Duration `config:"group.initial.rebalance.delay.ms"`
+	GroupMaxSize               int32         `config:"group.max.size"`
+	OffsetsTopicPartitions     int32         `config:"offsets.topic.num.partitions"`
+	OffsetsTopicReplication    int16         `config:"offsets.topic.replication.factor"`
+	OffsetsTopicSegmentBytes   int32         `config:"offsets.topic.segment.bytes"`
+	OffsetMetadataMaxBytes     int32         `config:"offset.metadata.max.bytes"`
+	OffsetsRetentionMinutes    int32         `config:"offsets.retention.minutes"`
+	OffsetsRetentionCheck      time.Duration `config:"offsets.retention.check.interval.ms"`
+	OffsetsCommitTimeout       time.Duration `config:"offsets.commit.timeout.ms"`
+	ProducerIDExpiration       time.Duration `config:"producer.id.expiration.ms"`
+
+	LogRetentionCheckInterval  time.Duration `config:"log.retention.check.interval.ms"`
+	LogCheckpointInterval      time.Duration `config:"log.flush.offset.checkpoint.interval.ms"`
+	LogCleanerEnable           bool          `config:"log.cleaner.enable"`
+	LogCleanerBackoff          time.Duration `config:"log.cleaner.backoff.ms"`
+	LogCleanerDedupeBufferSize int64         `config:"log.cleaner.dedupe.buffer.size"`
+	RecoveryThreads            int32         `config:"num.recovery.threads.per.data.dir"`
+	// Durability is log.durability: "fsync" or "os".
+	Durability string `config:"log.durability"`
+
+	// Static are the properties as they were given: the static layer of Layers.
+	Static map[string]string
+}
+
+// Endpoint is one listener.
+type Endpoint struct {
+	Name     string
+	Host     string // "" for all interfaces
+	Port     uint16 // 0 for any free port
+	Protocol string // PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL
+}
+
+// String returns NAME://host:port.
+func (e Endpoint) String() string {
+	return e.Name + "://" + net.JoinHostPort(e.Host, strconv.Itoa(int(e.Port)))
+}
+
+// ParseBroker reads a broker's properties. The error names every bad one.
+func ParseBroker(static map[string]string) (*Broker, error) {
+	b := &Broker{Static: map[string]string{}}
+	var errs []error
+	for _, n := range sortedKeys(static) {
+		b.Static[n] = static[n]
+		if err := checkBrokerKey(n, static[n]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	b.fill(static)
+	if err := b.cross(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// checkBrokerKey judges one property by itself.
+func checkBrokerKey(name, value string) error {
+	k := BrokerKeys.Key(name)
+	if k == nil {
+		if rest, ok := strings.CutPrefix(name, "listener.name."); ok {
+			return invalid(fmt.Sprintf("Invalid configuration listener.name.%s: moldau does not support security settings of single listeners yet (%s)", rest, noSecurity))
+		}
+		return BrokerKeys.UnknownError(name)
+	}
+	_, err := k.Parse(value)
+	return err
+}
+
+// fill sets the tagged fields from the given values, which are valid, and the defaults.
+func (b *Broker) fill(values map[string]string) {
+	rv := reflect.ValueOf(b).Elem()
+	for i := range rv.NumField() {
+		f, name := rv.Field(i), rv.Type().Field(i).Tag.Get("config")
+		if name == "" {
+			continue
+		}
+		k := BrokerKeys.Key(name)
+		s, ok := values[name]
+		if !ok {
+			if k.Default == nil {
+				continue
+			}
+			s = *k.Default
+		}
+		v, _ := parse(k.Type, s)
+		switch f.Interface().(type) {
+		case time.Duration:
+			f.SetInt(int64(millis(v.Int)))
+		case []string:
+			f.Set(reflect.ValueOf(v.List))
+		case string:
+			f.SetString(v.String())
+		case bool:
+			f.SetBool(v.Bool)
+		default:
+			f.SetInt(v.Int)
+		}
+	}
+}
+
+// millis is a duration of that many milliseconds, the longest one when they are more.
+func millis(n int64) time.Duration {
+	if n > int64(time.Duration(1<<63-1)/time.Millisecond) {
+		return 1<<63 - 1
+	}
+	return time.Duration(n) * time.Millisecond
+}
+
+// cross judges what concerns several properties, and resolves the listeners.
+func (b *Broker) cross() error {
+	if _, set := b.Static["broker.id"]; set && b.BrokerID != -1 {
+		if _, both := b.Static["node.id"]; both && b.NodeID != b.BrokerID {
+			return invalid(fmt.Sprintf("You must set `node.id` to the same value as `broker.id`: they are %d and %d", b.NodeID, b.BrokerID))
+		}
+		b.NodeID = b.BrokerID
+	}
+	b.BrokerID = b.NodeID
+	if b.NodeID < 0 {
+		return invalid(fmt.Sprintf("Invalid value %d for configuration broker.id: Value must be at least 0", b.NodeID))
+	}
+	if len(b.LogDirs) == 0 {
+		b.LogDirs = splitDirs(b.LogDir)
+	}
+	if len(b.LogDirs) != 1 {
+		return invalid(fmt.Sprintf("Invalid value %s for configuration log.dirs: moldau keeps its logs in one directory; name one", strings.Join(b.LogDirs, ",")))
+	}
+	for _, name := range []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"} {
+		if err := checkRetention(name, b.Static); err != nil {
+			return err
+		}
+	}
+	if err := ValidateTopic(TopicDefaults(Layers{Static: b.Static})); err != nil {
+		return err
+	}
+	return b.resolveListeners()
+}
+
+func splitDirs(s string) []string {
+	v, _ := parse(List, s)
+	return v.List
+}
+
+// checkRetention refuses a retention of zero.
+func checkRetention(name string, values map[string]string) error {
+	s, ok := values[name]
+	if !ok {
+		return nil
+	}
+	if v, _ := parse(Long, s); v.Int == 0 {
+		return invalid(fmt.Sprintf("requirement failed: %s must be unlimited (-1) or, greater than or equal to 1", name))
+	}
+	return nil
+}
+
+func (b *Broker) resolveListeners() error {
+	protocols := map[string]string{}
+	for pair := range strings.SplitSeq(b.ProtocolMap, ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		i := strings.LastIndexByte(pair, ':')
+		if i <= 0 || i == len(pair)-1 {
+			return invalid(fmt.Sprintf("Error parsing configuration property 'listener.security.protocol.map': %s is not NAME:PROTOCOL", pair))
+		}
+		name, proto := strings.ToUpper(pair[:i]), strings.ToUpper(pair[i+1:])
+		if !slices.Contains(securityProtocols, proto) {
+			return invalid(fmt.Sprintf("Invalid value %s for configuration listener.security.protocol.map: the protocol must be one of: %s", pair, strings.Join(securityProtocols, ", ")))
+		}
+		protocols[name] = proto
+	}
+	parse := func(property string, list []string) ([]Endpoint, error) {
+		var out []Endpoint
+		for _, s := range list {
+			e, err := ParseEndpoint(s)
+			if err != nil {
+				return nil, invalid(fmt.Sprintf("Invalid value %s for configuration %s: %s", s, property, err))
+			}
+			p, ok := protocols[e.Name]
+			if !ok && slices.Contains(b.ControllerListenerNames, e.Name) {
+				p, ok = "PLAINTEXT", true // Kafka maps controller listeners so when the map has its default
+			}
+			if !ok {
+				return nil, invalid(fmt.Sprintf("No security protocol defined for listener %s; add %s:PLAINTEXT to listener.security.protocol.map", e.Name, e.Name))
+			}
+			if p != "PLAINTEXT" {
+				return nil, invalid(fmt.Sprintf("Invalid value %s for configuration %s: moldau does not support the security protocol %s yet; it accepts PLAINTEXT only", s, property, p))
+			}
+			e.Protocol = p
+			if slices.ContainsFunc(out, func(o Endpoint) bool { return o.Name == e.Name }) {
+				return nil, invalid(fmt.Sprintf("Each listener must have a different name, %s: %s", property, strings.Join(list, ",")))
+			}
+			if property == "listeners" && e.Port != 0 && slices.ContainsFunc(out, func(o Endpoint) bool { return o.Port == e.Port && o.Host == e.Host }) {
+				return nil, invalid(fmt.Sprintf("Each listener must have a different port, %s: %s", property, strings.Join(list, ",")))
+			}
+			out = append(out, e)
+		}
+		return out, nil
+	}
+	var err error
+	if b.Listeners, err = parse("listeners", b.ListenerNames); err != nil {
+		return err
+	}
+	if len(b.Listeners) == 0 {
+		return invalid("Invalid value  for configuration listeners: at least one listener is needed, such as PLAINTEXT://127.0.0.1:9092")
+	}
+	if b.Advertised, err = parse("advertised.listeners", b.AdvertisedNames); err != nil {
+		return err
+	}
+	if len(b.Advertised) == 0 {
+		b.Advertised = slices.Clone(b.Listeners)
+	}
+	for _, a := range b.Advertised {
+		if !slices.ContainsFunc(b.Listeners, func(l Endpoint) bool { return l.Name == a.Name }) {
+			return invalid(fmt.Sprintf("advertised.listeners listener names must be equal to or a subset of the ones defined in listeners: %s is not there", a.Name))
+		}
+		if a.Host == "0.0.0.0" || a.Host == "::" {
+			return invalid("advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.")
+		}
+	}
+	if b.InterBrokerListenerName == "" {
+		for _, l := range b.Listeners {
+			if !slices.Contains(b.ControllerListenerNames, l.Name) {
+				b.InterBrokerListenerName = l.Name
+				break
+			}
+		}
+	}
+	if !slices.ContainsFunc(b.Listeners, func(l Endpoint) bool { return l.Name == b.InterBrokerListenerName }) && slices.Contains(b.Roles, "broker") {
+		return invalid(fmt.Sprintf("inter.broker.listener.name must be a listener name defined in listeners: %s is not there", b.InterBrokerListenerName))
+	}
+	return nil
+}
+
+var securityProtocols = []string{"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"}
+
+// ParseEndpoint reads NAME://host:port; an IPv6 host is in brackets, an empty host means all interfaces. The protocol
+// is left empty.
+func ParseEndpoint(s string) (Endpoint, error) {
+	name, addr, ok := strings.Cut(s, "://")
+	if !ok || name == "" {
+		return Endpoint{}, fmt.Errorf("want NAME://host:port")
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("want NAME://host:port")
+	}
+	p, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("the port %q is not a number up to 65535", port)
+	}
+	return Endpoint{Name: strings.ToUpper(name), Host: host, Port: uint16(p)}, nil
+}

@@ -1,0 +1,176 @@
+package config
+
+import "strings"
+
+// BrokerKeys are the properties of brokers: Kafka's and log.durability.
+var BrokerKeys = newTable("broker", brokerKeys())
+
+func brokerKeys() []Key {
+	var keys []Key
+	followed := map[string]bool{} // by topics, which follow changes at once
+	for _, origins := range topicOrigins {
+		for _, o := range origins {
+			followed[o.name] = true
+		}
+	}
+	for _, part := range [][]Key{brokerKeysA, brokerKeysL} {
+		for _, k := range part {
+			if doc, ok := brokerDocs[k.Name]; ok {
+				k.Doc = doc
+				// What Kafka can change at run time and moldau cannot is read-only here, so that the change is refused.
+				if !followed[k.Name] {
+					k.Update = ReadOnly
+				}
+			} else {
+				k.Unsupported = whyNot(k.Name)
+				k.Doc = "Known to Kafka, not supported by moldau yet: " + k.Unsupported + ". Only the default is accepted."
+			}
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// unsupported gives the reason for the keys with a prefix, the first that fits.
+var unsupported = []struct{ prefix, why string }{
+	{"add.partitions.to.txn", noTransactions},
+	{"alter.config.policy", noPlugins},
+	{"alter.log.dirs", noMoves},
+	{"auto.leader.rebalance", noReplication},
+	{"authorizer.", noSecurity},
+	{"broker.heartbeat", noReplication},
+	{"broker.session", noReplication},
+	{"client.quota", noQuotas},
+	{"config.providers", "properties are not resolved through providers"},
+	{"connection.failed.authentication", noSecurity},
+	{"connections.max.reauth", noSecurity},
+	{"controlled.shutdown", noReplication},
+	{"controller.quota", noQuotas},
+	{"controller.", "the controllers talk Raft, not Kafka's quorum protocol"},
+	{"cordoned.", "log directories cannot be cordoned"},
+	{"create.topic.policy", noPlugins},
+	{"delegation.", noSecurity},
+	{"follower.fetch", noTiering},
+	{"follower.replication", noReplication},
+	{"group.consumer", "the consumer group protocol of KIP-848 is not there"},
+	{"group.coordinator", "the group coordinator has no such part"},
+	{"group.share", "there are no share groups"},
+	{"group.streams", "there are no streams groups"},
+	{"kafka.metrics", "metrics are served on the admin listener"},
+	{"leader.", noReplication},
+	{"log.cleaner.io", "the cleaner is not throttled"},
+	{"log.local", noTiering},
+	{"metric", "metrics are served on the admin listener"},
+	{"num.replica.alter", noMoves},
+	{"num.replica", noReplication},
+	{"principal.", noSecurity},
+	{"quota.", noQuotas},
+	{"remote.", noTiering},
+	{"replica.alter", noMoves},
+	{"replica", noReplication},
+	{"sasl.", noSecurity},
+	{"security.", noSecurity},
+	{"share.", "there are no share groups"},
+	{"ssl.", noSecurity},
+	{"telemetry.", "clients' telemetry is not collected"},
+	{"transaction", noTransactions},
+}
+
+const (
+	noTransactions = "there are no transactions"
+	noPlugins      = "the broker has no policy plugins"
+	noMoves        = "replicas are not moved between directories"
+	noReplication  = "partitions are not replicated"
+	noQuotas       = "there are no quotas"
+	noSecurity     = "listeners are PLAINTEXT without authentication"
+)
+
+func whyNot(name string) string {
+	for _, u := range unsupported {
+		if strings.HasPrefix(name, u.prefix) {
+			return u.why
+		}
+	}
+	return "moldau has no such part"
+}
+
+// brokerDocs documents the properties that moldau acts on. A property that is not here is not supported.
+var brokerDocs = map[string]string{
+	"advertised.listeners":                            "The addresses that clients are told, as NAME://host:port. Empty means those of listeners, with this host's name where a listener has no host.",
+	"auto.create.topics.enable":                       "Whether a topic that a producer or consumer asks for is made.",
+	"broker.id":                                       "Another name for node.id; when both are set they must be equal.",
+	"broker.rack":                                     "The rack this broker is in. Replicas of a partition are put on different racks.",
+	"compression.gzip.level":                          "The default of the topics' compression.gzip.level.",
+	"compression.lz4.level":                           "The default of the topics' compression.lz4.level.",
+	"compression.type":                                "The default of the topics' compression.type.",
+	"compression.zstd.level":                          "The default of the topics' compression.zstd.level.",
+	"connections.max.idle.ms":                         "After how many milliseconds without a request a connection is closed.",
+	"controller.listener.names":                       "The names of the listeners that controllers use. Clients are not served there.",
+	"controller.quorum.election.timeout.ms":           "The least time without a word of the leader, in milliseconds, after which a controller asks for an election.",
+	"controller.quorum.voters":                        "The controllers, as id@host:port. Empty means this node alone.",
+	"default.replication.factor":                      "The replication factor of topics that do not say theirs.",
+	"delete.topic.enable":                             "Whether topics can be deleted.",
+	"fetch.max.bytes":                                 "The most bytes a fetch is answered with, whatever the client allows.",
+	"group.initial.rebalance.delay.ms":                "How long the coordinator waits for more members before an empty group's first rebalance, in milliseconds.",
+	"group.max.session.timeout.ms":                    "The longest session timeout a group member may ask for, in milliseconds.",
+	"group.max.size":                                  "The most members a group may have.",
+	"group.min.session.timeout.ms":                    "The shortest session timeout a group member may ask for, in milliseconds.",
+	"inter.broker.listener.name":                      "The name of the listener that brokers use among themselves. Empty means the first PLAINTEXT one.",
+	"listener.security.protocol.map":                  "The security protocol of each listener name. PLAINTEXT is the only one that moldau speaks yet.",
+	"listeners":                                       "The addresses to listen on, as NAME://host:port. Port 0 takes any free one. moldau's default is loopback, so that nobody gets in by accident.",
+	"log.cleaner.backoff.ms":                          "How long the cleaner sleeps when there is nothing to compact, in milliseconds.",
+	"log.cleaner.dedupe.buffer.size":                  "The most memory that one compaction may take for its map of keys, in bytes.",
+	"log.cleaner.delete.retention.ms":                 "The default of the topics' delete.retention.ms.",
+	"log.cleaner.enable":                              "Whether compacted topics are compacted at all.",
+	"log.cleaner.max.compaction.lag.ms":               "The default of the topics' max.compaction.lag.ms.",
+	"log.cleaner.min.cleanable.ratio":                 "The default of the topics' min.cleanable.dirty.ratio.",
+	"log.cleaner.min.compaction.lag.ms":               "The default of the topics' min.compaction.lag.ms.",
+	"log.cleanup.policy":                              "The default of the topics' cleanup.policy.",
+	"log.dir":                                         "The directory of the logs when log.dirs is not set.",
+	"log.dirs":                                        "The directory of the logs. Only one is supported yet.",
+	"log.durability":                                  "moldau's own. The default of the topics' durability: when a produced batch is acknowledged. fsync: after a group-committed sync to disk. os: when the operating system has it, as Apache Kafka does.",
+	"log.flush.interval.messages":                     "The default of the topics' flush.messages.",
+	"log.flush.interval.ms":                           "The default of the topics' flush.ms.",
+	"log.flush.offset.checkpoint.interval.ms":         "How often the recovery points are written, in milliseconds.",
+	"log.flush.scheduler.interval.ms":                 "The default of the topics' flush.ms when log.flush.interval.ms is not set.",
+	"log.index.interval.bytes":                        "The default of the topics' index.interval.bytes.",
+	"log.index.size.max.bytes":                        "The default of the topics' segment.index.bytes.",
+	"log.message.timestamp.after.max.ms":              "The default of the topics' message.timestamp.after.max.ms.",
+	"log.message.timestamp.before.max.ms":             "The default of the topics' message.timestamp.before.max.ms.",
+	"log.message.timestamp.type":                      "The default of the topics' message.timestamp.type.",
+	"log.preallocate":                                 "The default of the topics' preallocate.",
+	"log.retention.bytes":                             "The default of the topics' retention.bytes.",
+	"log.retention.check.interval.ms":                 "How often old segments are looked for, in milliseconds.",
+	"log.retention.hours":                             "The default of the topics' retention.ms, in hours.",
+	"log.retention.minutes":                           "The default of the topics' retention.ms, in minutes. It counts before log.retention.hours.",
+	"log.retention.ms":                                "The default of the topics' retention.ms. It counts before log.retention.minutes.",
+	"log.roll.hours":                                  "The default of the topics' segment.ms, in hours.",
+	"log.roll.jitter.hours":                           "The default of the topics' segment.jitter.ms, in hours.",
+	"log.roll.jitter.ms":                              "The default of the topics' segment.jitter.ms. It counts before log.roll.jitter.hours.",
+	"log.roll.ms":                                     "The default of the topics' segment.ms. It counts before log.roll.hours.",
+	"log.segment.bytes":                               "The default of the topics' segment.bytes.",
+	"log.segment.delete.delay.ms":                     "The default of the topics' file.delete.delay.ms.",
+	"max.connections":                                 "The most connections that are open at once.",
+	"max.connections.per.ip":                          "The most connections from one address that are open at once.",
+	"max.incremental.fetch.session.cache.slots":       "The most fetch sessions that are kept.",
+	"message.max.bytes":                               "The default of the topics' max.message.bytes.",
+	"metadata.log.dir":                                "The directory of the metadata log. Empty means a folder in the log directory.",
+	"metadata.log.max.record.bytes.between.snapshots": "After how many bytes of records the metadata is written as a snapshot.",
+	"metadata.log.segment.bytes":                      "The size in bytes at which a new file of the metadata log begins.",
+	"min.insync.replicas":                             "The default of the topics' min.insync.replicas.",
+	"node.id":                                         "The id of this node in the cluster.",
+	"num.partitions":                                  "The number of partitions of topics that do not say theirs.",
+	"num.recovery.threads.per.data.dir":               "How many logs are recovered at the same time when the broker starts.",
+	"offset.metadata.max.bytes":                       "The longest metadata that can be committed with an offset.",
+	"offsets.commit.timeout.ms":                       "How long a commit of offsets waits for the log, in milliseconds.",
+	"offsets.retention.check.interval.ms":             "How often expired offsets are looked for, in milliseconds.",
+	"offsets.retention.minutes":                       "How long the offsets of a group without members are kept, in minutes.",
+	"offsets.topic.num.partitions":                    "The number of partitions of __consumer_offsets when it is made.",
+	"offsets.topic.replication.factor":                "The replication factor of __consumer_offsets when it is made; at most as many as there are brokers then.",
+	"offsets.topic.segment.bytes":                     "The segment.bytes of __consumer_offsets when it is made.",
+	"process.roles":                                   "What this node does: broker, controller or both.",
+	"producer.id.expiration.ms":                       "After how many milliseconds without a batch the state of an idempotent producer is forgotten.",
+	"queued.max.request.bytes":                        "The most bytes of requests that are in memory at once. -1 means moldau's bound of 512 MiB.",
+	"socket.request.max.bytes":                        "The largest request, in bytes; a larger one closes its connection.",
+	"unclean.leader.election.enable":                  "The default of the topics' unclean.leader.election.enable.",
+}

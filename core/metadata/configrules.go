@@ -1,0 +1,91 @@
+package metadata
+
+import (
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/moldau-io/moldau/core/config"
+)
+
+// TableRules are the ConfigRules of Kafka's property tables (package core/config).
+type TableRules struct {
+	// Static are the broker's properties from its file, the lowest layer of a topic's values.
+	Static map[string]string
+}
+
+var _ ConfigRules = TableRules{}
+
+// ValidateConfigs implements ConfigRules.
+func (TableRules) ValidateConfigs(r ConfigResource, overrides map[string]string) error {
+	switch r.Type {
+	case TopicResource:
+		return config.ValidateTopic(overrides)
+	case BrokerResource:
+		return config.ValidateBroker(overrides)
+	case GroupResource:
+		return config.ValidateGroup(overrides)
+	case ClientMetricsResource:
+		if len(overrides) > 0 {
+			return refuse(kerr.InvalidRequest, "moldau does not support client metrics subscriptions yet")
+		}
+	}
+	return nil
+}
+
+// ValidateUpdate implements ConfigRules.
+func (TableRules) ValidateUpdate(r ConfigResource, keys []string) error {
+	if r.Type != BrokerResource {
+		return nil
+	}
+	return config.ValidateBrokerUpdate(keys, r.Name == "")
+}
+
+// ListDefault implements ConfigRules.
+func (TableRules) ListDefault(t ResourceType, key string) (string, bool) {
+	var k *config.Key
+	switch t {
+	case TopicResource:
+		k = config.TopicKeys.Key(key)
+	case BrokerResource:
+		k = config.BrokerKeys.Key(key)
+	case GroupResource:
+		k = config.GroupKeys.Key(key)
+	}
+	if k == nil || k.Type != config.List {
+		return "", false
+	}
+	if k.Default == nil {
+		return "", true
+	}
+	return *k.Default, true
+}
+
+// MinInSyncReplicas implements ConfigRules.
+func (t TableRules) MinInSyncReplicas(topic, cluster map[string]string) int {
+	v, _ := config.TopicValue(config.Layers{Topic: topic, Cluster: cluster, Static: t.Static}, minInSyncReplicas)
+	n, err := strconv.Atoi(v)
+	if err != nil {
+		return 1 // cannot be: values are validated before they are stored
+	}
+	return n
+}
+
+// UncleanElection implements ConfigRules.
+func (t TableRules) UncleanElection(topic, cluster map[string]string) bool {
+	v, _ := config.TopicValue(config.Layers{Topic: topic, Cluster: cluster, Static: t.Static}, "unclean.leader.election.enable")
+	return v == "true"
+}
+
+// Layers returns the layers of a topic's (or, with topic "", of the broker's) values on the broker of that id.
+func (im *Image) Layers(topic string, broker int32, static map[string]string) config.Layers {
+	l := config.Layers{
+		Broker:  im.Configs(BrokerResource, strconv.Itoa(int(broker))),
+		Cluster: im.Configs(BrokerResource, ""),
+		Static:  static,
+	}
+	if topic != "" {
+		l.Topic = im.Configs(TopicResource, topic)
+	}
+	return l
+}
