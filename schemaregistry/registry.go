@@ -38,13 +38,15 @@ type Registry struct {
 	// readyCh is closed when the topic has been read to its end for the first time.
 	readyCh   chan struct{}
 	clusterID string
+	// rejected signals that there may be rejected records to overwrite.
+	rejected chan struct{}
 }
 
 // New returns a registry that Run starts.
 func New(o Options) (*Registry, error) {
 	d := DefaultOptions()
 	fill(&o, d)
-	r := &Registry{opts: o, readyCh: make(chan struct{}), state: NewState(o.Level, ReadWrite)}
+	r := &Registry{opts: o, readyCh: make(chan struct{}), rejected: make(chan struct{}, 1), state: NewState(o.Level, ReadWrite)}
 	r.decide = &decider{parser: newParser(o.Limits), mutableMode: !o.ImmutableMode, validateNew: !o.SkipNewValidation, validateFields: o.ValidateFields}
 	var err error
 	if r.store, err = newStore(&r.opts, &r.mu, r.apply, r.restart, r.caughtUp); err != nil {
@@ -122,9 +124,43 @@ func (r *Registry) Run(ctx context.Context) error {
 		r.store.read(ctx)
 	}()
 	r.start(ctx)
-	<-ctx.Done()
+	r.repairs(ctx)
 	<-done
 	return nil
+}
+
+// repairs overwrites rejected records until ctx ends. The node whose record was rejected does so at once, but it may have died, and
+// compaction must not find such a record to be the newest of its key.
+func (r *Registry) repairs(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.rejected:
+		}
+		err := r.change(ctx, "Repair", func(s *State) ([]Record, error) {
+			if len(s.rejected) == 0 {
+				return nil, nil
+			}
+			return []Record{noopRecord()}, nil // the repairs go before every write
+		}, nil)
+		if err != nil && ctx.Err() == nil {
+			r.opts.Logger.Warn("rejected record is not overwritten yet", "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+			r.signalRejected()
+		}
+	}
+}
+
+func (r *Registry) signalRejected() {
+	select {
+	case r.rejected <- struct{}{}:
+	default: // one signal is enough
+	}
 }
 
 // start writes a NOOP and reads up to it: then everything older has been read.
@@ -204,6 +240,7 @@ func (r *Registry) apply(rec Record) {
 	why := "ignored"
 	if outcome == Rejected {
 		why = "rejected"
+		r.signalRejected()
 	}
 	r.metrics.refused.WithLabelValues(why).Inc()
 	r.opts.Logger.Warn("record of the schemas topic was "+why, "topic", r.opts.Topic, "offset", rec.Offset, "error", err)

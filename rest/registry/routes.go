@@ -198,7 +198,7 @@ func (c *call) byID() (any, error) {
 		return nil, err
 	}
 	out := schemaString{GUID: s.GUID, SchemaType: s.SchemaType, Schema: s.Schema, References: s.References, Metadata: s.Metadata, RuleSet: s.RuleSet, Timestamp: s.Timestamp, Deleted: s.Deleted}
-	if c.URL.Query().Get("subject") != "" {
+	if c.idSubject() != "" {
 		out.Subject, out.Version = s.Subject, s.Version
 	}
 	if c.boolean("fetchMaxId") {
