@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/moldau-io/moldau/core/connect/api"
-	"github.com/moldau-io/moldau/plugins"
 )
 
 func fail(code int, format string, args ...any) error {
@@ -332,8 +331,12 @@ func (w *Worker) ResetTopics(name string) error {
 }
 
 // Plugins lists the plugins of the worker.
-func (w *Worker) Plugins(connectorsOnly bool) []plugins.Info {
-	return w.cfg.Plugins.List(connectorsOnly)
+func (w *Worker) Plugins(connectorsOnly bool) []api.PluginInfo {
+	out := []api.PluginInfo{}
+	for _, i := range w.cfg.Plugins.List(connectorsOnly) {
+		out = append(out, api.PluginInfo{Class: i.Class, Type: string(i.Type), Version: i.Version})
+	}
+	return out
 }
 
 // Validate checks a configuration for a plugin without storing it.

@@ -146,3 +146,10 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Message string `json:"message"`
 	}{e.Code, e.Message})
 }
+
+// PluginInfo is one row of GET /connector-plugins.
+type PluginInfo struct {
+	Class   string `json:"class"`
+	Type    string `json:"type"`
+	Version string `json:"version,omitempty"`
+}

@@ -1,0 +1,84 @@
+// Package file has Kafka's two example connectors, which need nothing outside: a source that follows the lines of a text file and a sink
+// that appends records to one. Class names, keys, source partitions ({"filename": ...}) and offsets ({"position": ...}) are Kafka's.
+package file
+
+import (
+	"context"
+
+	"github.com/moldau-io/moldau/plugins"
+	"github.com/moldau-io/moldau/plugins/configdef"
+)
+
+// version is that of the connectors; they change with moldau.
+const version = "1.0.0"
+
+// Register adds both connectors to a registry.
+func Register(r *plugins.Registry) {
+	r.AddConnector(&plugins.ConnectorSpec{
+		Class:   "org.apache.kafka.connect.file.FileStreamSourceConnector",
+		Aliases: []string{"FileStreamSourceConnector", "FileStreamSource", "file-source"},
+		Kind:    plugins.KindSource, Version: version, Config: sourceConfig(),
+		New: func() plugins.Connector { return &SourceConnector{} },
+	})
+	r.AddConnector(&plugins.ConnectorSpec{
+		Class:   "org.apache.kafka.connect.file.FileStreamSinkConnector",
+		Aliases: []string{"FileStreamSinkConnector", "FileStreamSink", "file-sink"},
+		Kind:    plugins.KindSink, Version: version, Config: sinkConfig(),
+		New: func() plugins.Connector { return &SinkConnector{} },
+	})
+}
+
+func sourceConfig() *configdef.Def {
+	return configdef.NewDef(
+		configdef.Key{Name: "file", Type: configdef.String, Importance: configdef.High, Doc: "File to read; without one the standard input is read."},
+		configdef.Key{Name: "topic", Type: configdef.String, Required: true, Importance: configdef.High, Check: configdef.NonEmpty, Doc: "Topic to write the lines to."},
+		configdef.Key{Name: "batch.size", Type: configdef.Int, Default: 2000, Importance: configdef.Low, Check: configdef.AtLeast(1), Doc: "Most lines handed over at a time."},
+	)
+}
+
+func sinkConfig() *configdef.Def {
+	return configdef.NewDef(
+		configdef.Key{Name: "file", Type: configdef.String, Importance: configdef.High, Doc: "File to append to; without one records go to the standard output."},
+	)
+}
+
+// shared is what the two connectors have in common: nothing to check and tasks that get the whole configuration.
+type shared struct{ config map[string]string }
+
+// Validate implements plugins.Connector. A file may appear later.
+func (s *shared) Validate(context.Context, configdef.Values, *configdef.Result) {}
+
+// Start implements plugins.Connector.
+func (s *shared) Start(_ context.Context, _ plugins.Env, cfg configdef.Values) error {
+	s.config = cfg.Raw()
+	return nil
+}
+
+// Stop implements plugins.Connector.
+func (s *shared) Stop() error { return nil }
+
+// SourceConnector follows a file.
+type SourceConnector struct{ shared }
+
+// TaskConfigs implements plugins.Connector: one task, as a file has one reader.
+func (c *SourceConnector) TaskConfigs(int) ([]map[string]string, error) {
+	return []map[string]string{c.config}, nil
+}
+
+// NewSourceTask implements plugins.SourceConnector.
+func (c *SourceConnector) NewSourceTask() plugins.SourceTask { return &sourceTask{} }
+
+// SinkConnector appends to a file.
+type SinkConnector struct{ shared }
+
+// TaskConfigs implements plugins.Connector.
+func (c *SinkConnector) TaskConfigs(most int) ([]map[string]string, error) {
+	out := make([]map[string]string, most)
+	for i := range out {
+		out[i] = c.config
+	}
+	return out, nil
+}
+
+// NewSinkTask implements plugins.SinkConnector.
+func (c *SinkConnector) NewSinkTask() plugins.SinkTask { return &sinkTask{} }
