@@ -13,12 +13,16 @@
 // An id that was answered once stands for the same schema for ever, and a version of a subject for the same id, on every node
 // and after every compaction. Confluent relies on an elected leader for it; here it also holds when two nodes write at once:
 //
-//   - Before it decides, a writer reads to the end of the topic.
-//   - Apply refuses a SCHEMA record that would give an id other content, or (outside of IMPORT mode) a version another id. All
-//     nodes read the same order of records, so all refuse the same ones: the first record wins.
+//   - Before it decides, a writer reads to the end of the topic. Every record that it then writes carries, in a header, the offset
+//     at which it must land: the one after the last record read.
+//   - Apply refuses a record that landed elsewhere: another writer's record came first and the decision may be wrong. That depends
+//     on nothing but the record, so all nodes refuse the same ones, and still do when compaction has dropped what came first.
 //   - A writer whose record was refused finds out when it reads it back, and decides again.
-//   - A refused record is the newest of its key, so compaction would keep it and drop the one that won. State remembers such
-//     keys (rejected), and the next write of any node first writes the winner again.
+//   - A refused record is the newest of its key, so compaction would keep it and drop the record that holds. State remembers such
+//     keys (rejected), and the next write of any node first writes what holds again; Run sees to it that there is a next write.
+//
+// Records of other registries have no such header. They are taken in the order of the log, except that none may give an id other
+// content or, outside of IMPORT mode, a version another id.
 //
 // # Compaction and keys
 //

@@ -3,9 +3,11 @@ package schemaregistry
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/moldau-io/moldau/schemaregistry/avro"
@@ -15,8 +17,28 @@ import (
 type Record struct {
 	Key, Value []byte
 	Offset     int64
+	// Expected is the offset that the writer decided for, if Decided says that it named one. At another offset the record is
+	// refused: something that the writer had not read came before it.
+	Expected int64
+	Decided  bool
 	// Time the record was written, in milliseconds since 1970.
 	Time int64
+}
+
+// expectedHeader is the record header that carries Record.Expected: the topic's id (16 bytes, so that a copy of the topic, whose
+// offsets are others, is not judged by it) and the offset (8 bytes, big endian). Other registries do not look at headers.
+const expectedHeader = "moldau.registry.expected"
+
+func encodeExpected(topic [16]byte, offset int64) []byte {
+	return binary.BigEndian.AppendUint64(slices.Clone(topic[:]), uint64(offset)) //nolint:gosec // offsets are not negative
+}
+
+// decodeExpected returns the offset of a header, and whether the header is about this topic.
+func decodeExpected(topic [16]byte, value []byte) (int64, bool) {
+	if len(value) != 24 || [16]byte(value) != topic {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(value[16:])), true //nolint:gosec // what is no offset equals none
 }
 
 // keyType is the kind of a record. Confluent's reader dies on a kind it does not know: never invent one.

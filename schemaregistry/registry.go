@@ -187,7 +187,7 @@ func (r *Registry) start(ctx context.Context) {
 }
 
 func (r *Registry) catchUp(ctx context.Context) error {
-	last, err := r.store.append(ctx, []Record{noopRecord()})
+	last, err := r.store.append(ctx, anywhere, []Record{noopRecord()})
 	if err != nil {
 		return err
 	}
@@ -295,11 +295,13 @@ func (r *Registry) change(ctx context.Context, what string, decide func(s *State
 }
 
 func (r *Registry) attempt(ctx context.Context, decide func(s *State) ([]Record, error), confirm func(s *State) bool) (bool, error) {
-	if _, err := r.store.barrier(ctx); err != nil {
+	if err := r.store.barrier(ctx); err != nil {
 		return false, err
 	}
 	var records []Record
+	var at int64
 	if err := r.view(func(s *State) error {
+		at = r.store.next
 		decided, err := decide(s)
 		if err == nil && len(decided) > 0 {
 			records = append(s.repairs(), decided...)
@@ -308,21 +310,19 @@ func (r *Registry) attempt(ctx context.Context, decide func(s *State) ([]Record,
 	}); err != nil || len(records) == 0 {
 		return true, err
 	}
-	if _, err := r.store.write(ctx, records); err != nil {
+	last, err := r.store.write(ctx, at, records)
+	if err != nil {
 		return false, err
 	}
 	r.metrics.writes.Add(float64(len(records)))
-	held := true
-	var repairs []Record
-	_ = r.view(func(s *State) error {
-		held, repairs = confirm == nil || confirm(s), s.repairs()
-		return nil
-	})
-	if held || len(repairs) == 0 {
-		return held, nil
+	held := last == at+int64(len(records))-1 || !r.store.checked()
+	if confirm != nil {
+		_ = r.view(func(s *State) error {
+			held = confirm(s)
+			return nil
+		})
 	}
-	_, err := r.store.write(ctx, repairs)
-	return false, err
+	return held, nil
 }
 
 // failure gives errors of Kafka the API's codes.

@@ -3,6 +3,7 @@ package schemaregistry
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -65,7 +66,7 @@ const (
 	Applied Outcome = iota
 	// Ignored records mean nothing to this registry or cannot be read.
 	Ignored
-	// Rejected records contradict an earlier one, which wins.
+	// Rejected records were decided without knowing an earlier one, or contradict it; the earlier one wins.
 	Rejected
 )
 
@@ -83,7 +84,7 @@ type State struct {
 	// spellings are the key bytes seen for a key, by its canonical bytes, if they are others.
 	spellings map[string][]string
 	// rejected are the keys whose newest record was rejected and must be overwritten.
-	rejected map[string]SubjectVersion
+	rejected map[string]key
 	// deletes counts tombstones of versions: whoever keeps something parsed must look whether it changed.
 	deletes int
 	live    int
@@ -97,7 +98,7 @@ type State struct {
 func NewState(level string, mode Mode) *State {
 	return &State{contexts: map[string]*contextState{}, subjects: map[string]*subjectState{}, contents: map[contentHash]*content{},
 		configs: map[string]Config{}, modes: map[string]Mode{}, marks: map[string]int{}, referrers: map[SubjectVersion]map[SubjectVersion]int{},
-		spellings: map[string][]string{}, rejected: map[string]SubjectVersion{}, level: level, mode: mode}
+		spellings: map[string][]string{}, rejected: map[string]key{}, level: level, mode: mode}
 }
 
 func (s *State) context(name string) *contextState {
@@ -119,6 +120,12 @@ func (s *State) Apply(r Record) (Outcome, error) {
 		return Ignored, err
 	}
 	canonical := k.canonical()
+	if r.Decided && r.Expected != r.Offset {
+		if k.kind != keyNoop {
+			s.rejected[canonical] = k
+		}
+		return Rejected, fmt.Errorf("%s of subject %q was decided for offset %d", k.kind, k.subject, r.Expected)
+	}
 	if raw := string(r.Key); raw != canonical {
 		seen := s.spellings[canonical]
 		i := slices.Index(seen, raw)
@@ -134,9 +141,11 @@ func (s *State) Apply(r Record) (Outcome, error) {
 			s.spellings[canonical] = seen
 		}
 	}
-	switch k.kind {
-	case keySchema:
+	if k.kind == keySchema {
 		return s.applySchema(k, canonical, r)
+	}
+	delete(s.rejected, canonical)
+	switch k.kind {
 	case keyConfig:
 		if r.Value == nil {
 			delete(s.configs, k.subject)
@@ -171,7 +180,7 @@ func (s *State) Apply(r Record) (Outcome, error) {
 		c := s.context(k.context)
 		c.declared = r.Value != nil
 		s.tidyContext(k.context)
-	case keyNoop:
+	case keyNoop, keySchema:
 	}
 	return Applied, nil
 }
@@ -234,11 +243,11 @@ func (s *State) applySchema(k key, canonical string, r Record) (Outcome, error) 
 	ctx := s.context(q.context)
 	ctx.maxID = max(ctx.maxID, v.ID)
 	if id := ctx.ids[v.ID]; id != nil && id.content.hash != c.hash {
-		s.rejected[canonical] = sv
+		s.rejected[canonical] = k
 		return Rejected, fmt.Errorf("schema of subject %q version %d has id %d, which has other content", k.subject, k.version, v.ID)
 	}
 	if old != nil && old.id != v.ID && !s.modeInScope(q).imports() {
-		s.rejected[canonical] = sv
+		s.rejected[canonical] = k
 		return Rejected, fmt.Errorf("schema of subject %q version %d has id %d, but the version has id %d", k.subject, k.version, v.ID, old.id)
 	}
 	delete(s.rejected, canonical)
@@ -386,13 +395,42 @@ func (s *State) tombstones(k key) []Record {
 // repairs returns the records that overwrite rejected ones with what won, or remove them where nothing did.
 func (s *State) repairs() []Record {
 	var out []Record
-	for canonical, sv := range s.rejected {
-		if v := s.version(sv); v != nil {
-			out = append(out, schemaRecord(v.subject, v.number, v.id, v.content, v.deleted))
-		} else {
-			out = append(out, Record{Key: []byte(canonical)})
-		}
+	for _, canonical := range slices.Sorted(maps.Keys(s.rejected)) {
+		out = append(out, s.current(s.rejected[canonical], canonical)...)
 	}
-	slices.SortFunc(out, func(a, b Record) int { return slices.Compare(a.Key, b.Key) })
 	return out
+}
+
+// current returns the records that say what the state has for a key.
+func (s *State) current(k key, canonical string) []Record {
+	switch k.kind {
+	case keySchema:
+		if v := s.version(SubjectVersion{k.subject, k.version}); v != nil {
+			return []Record{schemaRecord(v.subject, v.number, v.id, v.content, v.deleted)}
+		}
+	case keyConfig:
+		if c, ok := s.configs[k.subject]; ok {
+			return []Record{configRecord(k.subject, c)}
+		}
+	case keyMode:
+		if m, ok := s.modes[k.subject]; ok {
+			return []Record{modeRecord(k.subject, m)}
+		}
+	case keyDeleteSubject:
+		if upTo, ok := s.marks[k.subject]; ok {
+			out := []Record{deleteRecord(k.subject, upTo)}
+			for _, v := range s.versions(k.subject, Live) {
+				if v.number <= upTo { // registered after the mark, which comes after it now
+					out = append(out, schemaRecord(v.subject, v.number, v.id, v.content, false))
+				}
+			}
+			return out
+		}
+	case keyContext:
+		if c := s.contexts[k.context]; c != nil && c.declared {
+			return []Record{contextRecord(k.context)}
+		}
+	case keyClearSubject, keyNoop:
+	}
+	return []Record{{Key: []byte(canonical)}}
 }

@@ -26,6 +26,8 @@ type store struct {
 	moved chan struct{}
 	next  int64
 	lock  rwLocker
+	// topicID tells records that were decided for this topic from copies of another; zero if the broker has no ids.
+	topicID [16]byte
 }
 
 type rwLocker interface {
@@ -44,7 +46,7 @@ func newStore(o *Options, lock rwLocker, apply func(Record), restart, caught fun
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(min(max(2*o.Limits.SchemaBytes, 1<<20), 64<<20))), //nolint:gosec // bounded
-		kgo.RecordDeliveryTimeout(o.Timeout),
+		kgo.RecordDeliveryTimeout(max(o.Timeout, time.Second)), // the client's least
 		kgo.FetchMaxWait(time.Second),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 	})
@@ -69,8 +71,7 @@ func (s *store) ensureTopic(ctx context.Context) error {
 	}
 	d := details[topic]
 	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-		err := s.createTopic(ctx)
-		if err == nil || !errors.Is(err, kerr.TopicAlreadyExists) {
+		if err := s.createTopic(ctx); err == nil && s.checked() || err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return err
 		}
 		if details, err = s.admin.ListTopics(ctx, topic); err != nil {
@@ -84,6 +85,7 @@ func (s *store) ensureTopic(ctx context.Context) error {
 	if n := len(d.Partitions); n != 1 {
 		return &badTopicError{fmt.Sprintf("the schemas topic %s has %d partitions, but its order is the registry's order: it must have 1", topic, n)}
 	}
+	s.topicID = d.ID
 	configs, err := s.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("describe topic %s: %w", topic, err)
@@ -117,6 +119,7 @@ func (s *store) createTopic(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("create topic %s: %w", s.opts.Topic, err)
 	}
+	s.topicID = r.ID
 	if replicas < s.opts.ReplicationFactor {
 		s.opts.Logger.Warn("schemas topic has fewer replicas than configured", "topic", s.opts.Topic, "replicas", replicas, "configured", s.opts.ReplicationFactor)
 	}
@@ -144,7 +147,13 @@ func (s *store) read(ctx context.Context) {
 			if r.Offset < s.next {
 				s.restart()
 			}
-			s.apply(Record{Key: r.Key, Value: r.Value, Offset: r.Offset, Time: r.Timestamp.UnixMilli()})
+			rec := Record{Key: r.Key, Value: r.Value, Offset: r.Offset, Time: r.Timestamp.UnixMilli()}
+			for _, h := range r.Headers {
+				if h.Key == expectedHeader {
+					rec.Expected, rec.Decided = decodeExpected(s.topicID, h.Value)
+				}
+			}
+			s.apply(rec)
 			s.next = r.Offset + 1
 		})
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
@@ -180,30 +189,40 @@ func (s *store) reached(ctx context.Context, offset int64, patience time.Duratio
 	}
 }
 
-// barrier waits until everything that was in the topic when it was called has been applied, and returns the offset after it.
-func (s *store) barrier(ctx context.Context) (int64, error) {
+// barrier waits until everything that was in the topic when it was called has been applied.
+func (s *store) barrier(ctx context.Context) error {
 	ends, err := s.admin.ListEndOffsets(ctx, s.opts.Topic)
 	if err != nil {
-		return 0, fmt.Errorf("end of the schemas topic: %w", err)
+		return fmt.Errorf("end of the schemas topic: %w", err)
 	}
 	end, ok := ends.Lookup(s.opts.Topic, 0)
 	if !ok || end.Err != nil {
-		return 0, fmt.Errorf("end of the schemas topic: %w", end.Err)
+		return fmt.Errorf("end of the schemas topic: %w", end.Err)
 	}
 	// The last offsets may hold no record (compaction, control batches). Then only a record of our own shows that we are there.
 	if err := s.reached(ctx, end.Offset, min(s.opts.Timeout, 250*time.Millisecond)); err == nil || !errors.Is(err, errTimeout) {
-		return end.Offset, err
+		return err
 	}
-	last, err := s.write(ctx, []Record{noopRecord()})
-	return last + 1, err
+	_, err = s.write(ctx, anywhere, []Record{noopRecord()})
+	return err
 }
 
-// append appends records and waits until they are in the log. It returns the last offset.
-func (s *store) append(ctx context.Context, records []Record) (int64, error) {
+// checked says whether records are refused at offsets for which they were not decided. Brokers without topic ids cannot have that.
+func (s *store) checked() bool { return s.topicID != [16]byte{} }
+
+// anywhere is an offset for records that hold wherever they land.
+const anywhere = -1
+
+// append appends records and waits until they are in the log. at is the offset for which they were decided, the first one's. It
+// returns the last offset.
+func (s *store) append(ctx context.Context, at int64, records []Record) (int64, error) {
 	produced := make(chan error, len(records))
 	list := make([]*kgo.Record, len(records))
 	for i, r := range records {
 		list[i] = &kgo.Record{Topic: s.opts.Topic, Partition: 0, Key: r.Key, Value: r.Value}
+		if at != anywhere && s.checked() {
+			list[i].Headers = []kgo.RecordHeader{{Key: expectedHeader, Value: encodeExpected(s.topicID, at+int64(i))}}
+		}
 		s.client.Produce(ctx, list[i], func(_ *kgo.Record, err error) { produced <- err })
 	}
 	for range list {
@@ -219,9 +238,9 @@ func (s *store) append(ctx context.Context, records []Record) (int64, error) {
 	return list[len(list)-1].Offset, nil
 }
 
-// write appends records and waits until they have been applied. It returns the last offset.
-func (s *store) write(ctx context.Context, records []Record) (int64, error) {
-	last, err := s.append(ctx, records)
+// write is append, and waits until the records have been applied.
+func (s *store) write(ctx context.Context, at int64, records []Record) (int64, error) {
+	last, err := s.append(ctx, at, records)
 	if err != nil {
 		return 0, err
 	}
