@@ -115,18 +115,15 @@ func DecideHeartbeat(im *Image, rules Rules, h Heartbeat) ([]Record, HeartbeatRe
 	b := im.brokers[h.BrokerID]
 	res := HeartbeatResult{CaughtUp: h.MetadataOffset >= b.Epoch, Fenced: b.Fenced}
 	switch {
-	case h.WantShutDown && (b.Fenced || !leads(im, h.BrokerID) && (b.InControlledShutdown && h.OthersCaughtUp || len(im.brokers) == 1)):
+	case h.WantShutDown && (b.Fenced || b.InControlledShutdown && h.OthersCaughtUp || !b.InControlledShutdown && !canHandOver(im, b.ID)):
+		// When nobody else can lead, waiting would not help.
 		res.ShouldShutDown, res.Fenced = true, true
-		return FenceBroker(im, rules, h.BrokerID), res, nil
-	case h.WantShutDown && !canHandOver(im, h.BrokerID):
-		// Nobody else can lead: waiting would not help.
-		res.ShouldShutDown, res.Fenced = true, true
-		return FenceBroker(im, rules, h.BrokerID), res, nil
-	case h.WantShutDown && !b.InControlledShutdown:
-		records := leaveISR(im, &rules, h.BrokerID, false)
-		return append(records, &BrokerRegistrationChangeRecord{BrokerID: b.ID, Epoch: b.Epoch, InControlledShutdown: SetTrue}), res, nil
-	case h.WantShutDown:
+		return FenceBroker(im, rules, b.ID), res, nil
+	case h.WantShutDown && b.InControlledShutdown:
 		return nil, res, nil
+	case h.WantShutDown:
+		records := leaveISR(im, &rules, b.ID, false)
+		return append(records, &BrokerRegistrationChangeRecord{BrokerID: b.ID, Epoch: b.Epoch, InControlledShutdown: SetTrue}), res, nil
 	case h.WantFence:
 		res.Fenced = true
 		return FenceBroker(im, rules, h.BrokerID), res, nil
@@ -136,18 +133,6 @@ func DecideHeartbeat(im *Image, rules Rules, h Heartbeat) ([]Record, HeartbeatRe
 		return append(records, joinAsLeader(im, &rules, b.ID)...), res, nil
 	}
 	return nil, res, nil
-}
-
-// leads reports whether the broker leads any partition.
-func leads(im *Image, id int32) bool {
-	for _, t := range im.topics {
-		for i := range t.Partitions {
-			if t.Partitions[i].Leader == id {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // canHandOver reports whether some partition led by the broker could be led by another.
