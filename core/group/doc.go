@@ -31,7 +31,8 @@
 //
 // What is not in the log is rebuilt from silence: after an election the loaded members get a fresh session,
 // clients that were waiting rejoin, and pending member ids (KIP-394) are forgotten, which clients answer by
-// asking for a new one.
+// asking for a new one. A generation whose assignment never became durable leaves no trace, so after a crash
+// its number can come again; that is Kafka's behaviour, and harmless because nobody was told what to work on.
 //
 // # Bounds
 //

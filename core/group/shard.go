@@ -62,7 +62,7 @@ type inflight struct {
 
 // held is a decision that waits for one or several batches. fin is called once, with 0 when all of them are
 // durable, else with the error to answer: it may be called early, when the wait is too long. undo, if set,
-// is called when a batch has in fact failed.
+// is called once when a batch has in fact failed.
 type held struct {
 	left     int
 	code     int16
@@ -73,16 +73,16 @@ type held struct {
 
 // settle counts one batch.
 func (h *held) settle(code int16) {
-	if h.left--; code != codeNone {
+	if code != codeNone {
 		h.code = code
+		if h.undo != nil {
+			h.undo()
+			h.undo = nil
+		}
 	}
-	if h.left > 0 {
-		return
+	if h.left--; h.left == 0 {
+		h.finish(h.code)
 	}
-	if h.code != codeNone && h.undo != nil {
-		h.undo()
-	}
-	h.finish(h.code)
 }
 
 func (h *held) finish(code int16) {
@@ -391,6 +391,9 @@ func (s *Shard) replayGroup(id string, value []byte) error {
 // rebalances.
 func (s *Shard) loaded(e Loaded) {
 	s.epoch, s.serving = e.LeaderEpoch, true
+	for id := range s.offsets.groups {
+		s.ensureGroup(id) // the log may end within the deletion of a group
+	}
 	for _, id := range sortedKeys(s.groups) {
 		g := s.groups[id]
 		for _, m := range g.order {
