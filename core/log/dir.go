@@ -1,0 +1,484 @@
+package log
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Dir is an open log directory. All methods are safe for concurrent use.
+type Dir struct {
+	path   string
+	fs     FS
+	opts   Options
+	log    *slog.Logger
+	now    func() time.Time
+	lock   io.Closer
+	syncer *syncer
+
+	files      clock // open sealed segments
+	indexes    clock // indexes of sealed segments in memory
+	decompress chan struct{}
+
+	failed atomic.Pointer[error]
+
+	mu        sync.RWMutex
+	logs      map[topicPartition]*Log
+	creating  map[topicPartition]bool
+	closed    bool
+	corrupted []*CorruptionError
+
+	trashMu sync.Mutex
+	trash   []trashFile
+
+	checkpointMu sync.Mutex // one writer of the directory's checkpoints at a time
+	recoveryFile map[topicPartition]int64
+	cleanerFile  map[topicPartition]int64
+
+	clean       bool
+	prevEpoch   int64
+	brokerEpoch atomic.Int64
+	metaMu      sync.Mutex
+}
+
+// trashFile is a file or folder to be removed at a time (milliseconds).
+type trashFile struct {
+	path string
+	due  int64
+}
+
+// deleteSuffix ends the name of the folder of a deleted partition.
+const deleteSuffix = "-delete"
+
+// OpenDir opens a log directory, creating it when it is absent: it locks it against other processes, loads every
+// partition folder ("<topic>-<n>"), several at a time, and recovers them when the last close was not orderly. ErrLocked when
+// another process has it open. An I/O error fails the opening; damage in a log does not: see Corruptions.
+func OpenDir(path string, opts Options) (*Dir, error) {
+	opts.setDefaults()
+	d := &Dir{
+		path: path, fs: opts.FS, opts: opts, log: opts.Logger, now: opts.Now, prevEpoch: -1,
+		logs: map[topicPartition]*Log{}, creating: map[topicPartition]bool{}, decompress: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		files: clock{limit: int64(opts.MaxOpenFiles)}, indexes: clock{limit: opts.IndexCacheBytes},
+	}
+	d.brokerEpoch.Store(-1)
+	d.syncer = newSyncer(d)
+	if err := d.fs.MkdirAll(path); err != nil {
+		return nil, fmt.Errorf("open log directory: %w", err)
+	}
+	lock, err := d.fs.Lock(d.file(fileLock))
+	if err != nil {
+		return nil, fmt.Errorf("open log directory: %w", err)
+	}
+	d.lock = lock
+	if err := d.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open log directory %s: %w", path, err), lock.Close())
+	}
+	return d, nil
+}
+
+func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
+func (d *Dir) nowMs() int64            { return d.now().UnixMilli() }
+
+// Path is the directory's path.
+func (d *Dir) Path() string { return d.path }
+
+// load finds and loads the partitions.
+func (d *Dir) load() error {
+	began := time.Now()
+	if err := d.takeCleanMarker(); err != nil {
+		return err
+	}
+	recovery, starts := d.readOffsets(fileRecoveryPoint), d.readOffsets(fileLogStart)
+	d.recoveryFile, d.cleanerFile = recovery, d.readOffsets(fileCleaner)
+	entries, err := d.fs.ReadDir(d.path)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	g.SetLimit(d.opts.RecoveryThreads)
+	for _, e := range entries {
+		if !e.IsDir() {
+			if strings.HasSuffix(e.Name(), suffixTmp) {
+				if err := removeIfExists(d.fs, d.file(e.Name())); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if strings.HasSuffix(e.Name(), deleteSuffix) {
+			d.removeLater(d.file(e.Name()), 0)
+			continue
+		}
+		topic, partition, ok := parseFolderName(e.Name())
+		if !ok {
+			d.log.Warn("folder is no partition and ignored", "folder", d.file(e.Name()))
+			continue
+		}
+		cfg, configured := DefaultConfig(), false
+		if d.opts.Config != nil {
+			if c, ok := d.opts.Config(topic); ok {
+				cfg, configured = c, true
+			}
+		}
+		l := d.newLog(topic, partition, cfg, configured)
+		tp := topicPartition{topic, partition}
+		d.logs[tp] = l
+		l.dirtyFrom = d.cleanerFile[tp]
+		g.Go(func() error {
+			rp, start := recovery[tp], starts[tp]
+			if err := l.load(d.clean, rp, start); err != nil {
+				return fmt.Errorf("load partition %s: %w", l.name0(), err)
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		for _, l := range d.logs {
+			_ = l.close(false)
+		}
+		return err
+	}
+	d.log.Info("log directory is open", "dir", d.path, "partitions", len(d.logs), "clean", d.clean,
+		"damaged", len(d.corrupted), "took", time.Since(began).Round(time.Millisecond))
+	return nil
+}
+
+// failure is what every call answers once the directory has failed.
+func (d *Dir) failure() error {
+	if err := d.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Err is the error that failed the directory, or nil.
+func (d *Dir) Err() error { return d.failure() }
+
+// fail marks the directory failed with the first error and returns that. See the package comment for why it stays so.
+func (d *Dir) fail(err error) error {
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	if !errors.Is(err, ErrStorage) {
+		err = fmt.Errorf("%w: directory %s: %w", ErrStorage, d.path, err)
+	}
+	if d.failed.CompareAndSwap(nil, &err) {
+		d.log.Error("log directory failed; it stays offline until it is opened again", "dir", d.path, "err", err)
+		go d.failWaiters()
+	}
+	return d.failure()
+}
+
+func (d *Dir) failWaiters() {
+	for _, l := range d.Logs() {
+		l.wakeAll(d.failure())
+	}
+}
+
+// Corruptions lists the damage that recovery found when the directory was opened.
+func (d *Dir) Corruptions() []*CorruptionError {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Clone(d.corrupted)
+}
+
+func (d *Dir) report(c *CorruptionError) {
+	d.log.Error("log is damaged", "topic", c.Topic, "partition", c.Partition, "file", c.File, "position", c.Position,
+		"bytes", c.Length, "firstOffset", c.First, "nextOffset", c.Next, "repaired", c.Repaired)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.corrupted = append(d.corrupted, c)
+}
+
+// WasClean says that the close before this opening was orderly. After an unclean one, a broker must tell its controller
+// (KIP-966): what was not synced may be gone.
+func (d *Dir) WasClean() bool { return d.clean }
+
+// PreviousBrokerEpoch is the broker epoch that the last orderly close recorded, or -1.
+func (d *Dir) PreviousBrokerEpoch() int64 { return d.prevEpoch }
+
+// SetBrokerEpoch sets the broker epoch that Close records.
+func (d *Dir) SetBrokerEpoch(epoch int64) { d.brokerEpoch.Store(epoch) }
+
+// Logs lists the partitions, by topic and number.
+func (d *Dir) Logs() []*Log {
+	d.mu.RLock()
+	out := make([]*Log, 0, len(d.logs))
+	for _, l := range d.logs {
+		out = append(out, l)
+	}
+	d.mu.RUnlock()
+	slices.SortFunc(out, func(a, b *Log) int {
+		if c := strings.Compare(a.topic, b.topic); c != 0 {
+			return c
+		}
+		return int(a.partition) - int(b.partition)
+	})
+	return out
+}
+
+// Log returns a partition's log.
+func (d *Dir) Log(topic string, partition int32) (*Log, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	l, ok := d.logs[topicPartition{topic, partition}]
+	return l, ok
+}
+
+// Create makes a partition. Its folder becomes durable with the first sync of its records, before anything is
+// acknowledged. ErrExists when it is there.
+func (d *Dir) Create(topic string, partition int32, topicID [16]byte, cfg Config) (*Log, error) {
+	if err := d.failure(); err != nil {
+		return nil, err
+	}
+	name := folderName(topic, partition)
+	if t, p, ok := parseFolderName(name); !ok || t != topic || p != partition || topic != filepath.Base(topic) || topic == "." || topic == ".." || strings.ContainsAny(topic, " \t\r\n/\\") {
+		return nil, fmt.Errorf("create partition %q: not a legal name", name)
+	}
+	tp := topicPartition{topic, partition}
+	l := d.newLog(topic, partition, cfg, true)
+	l.topicID = topicID
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if _, ok := d.logs[tp]; ok || d.creating[tp] {
+		d.mu.Unlock()
+		return nil, fmt.Errorf("create partition %s: %w", name, ErrExists)
+	}
+	d.creating[tp] = true
+	d.mu.Unlock()
+	err := l.create()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.creating, tp)
+	if err != nil {
+		return nil, d.fail(fmt.Errorf("create partition %s: %w", name, err))
+	}
+	d.logs[tp] = l
+	return l, nil
+}
+
+func (l *Log) create() error {
+	d := l.d
+	if err := d.fs.MkdirAll(l.dirPath()); err != nil {
+		return err
+	}
+	if l.topicID != ([16]byte{}) {
+		if err := writeFile(d.fs, l.file(fileTopicID), formatTopicID(l.topicID), false); err != nil {
+			return err
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.openSegment(0); err != nil {
+		return err
+	}
+	l.newFolder = true
+	l.lastFlush = d.nowMs()
+	// An idle partition needs no open file: the first append opens it.
+	l.active.unpin()
+	l.activeFile = nil
+	return nil
+}
+
+// SetTopicID records the topic's id in a folder that has none; an error when it has another one.
+func (l *Log) SetTopicID(id [16]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.topicID == id {
+		return nil
+	}
+	if l.topicID != ([16]byte{}) {
+		return fmt.Errorf("partition %s belongs to another topic of that name", l.name0())
+	}
+	if err := replaceFile(l.d.fs, l.file(fileTopicID), formatTopicID(id)); err != nil {
+		return l.d.fail(err)
+	}
+	l.topicID = id
+	return nil
+}
+
+// Delete takes a partition out: its folder is renamed, durably, and removed by Housekeep after file.delete.delay.ms. Calls
+// to its Log answer ErrClosed from then on. ErrNotFound when there is none.
+func (d *Dir) Delete(topic string, partition int32) error {
+	if err := d.failure(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	tp := topicPartition{topic, partition}
+	l, ok := d.logs[tp]
+	delete(d.logs, tp)
+	d.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("delete partition %s: %w", folderName(topic, partition), ErrNotFound)
+	}
+	err := l.close(false)
+	from := l.dirPath()
+	to := deletedName(*l.name.Load())
+	l.name.Store(&to)
+	if rerr := d.fs.Rename(from, d.file(to)); rerr != nil {
+		return d.fail(fmt.Errorf("delete partition: %w", errors.Join(err, rerr)))
+	}
+	if err := d.fs.SyncDir(d.path); err != nil {
+		return d.fail(fmt.Errorf("delete partition: %w", err))
+	}
+	d.removeLater(d.file(to), time.Duration(min(l.config().FileDeleteDelayMs, 1<<40))*time.Millisecond)
+	// Offsets of the old partition must not be applied to a new one of the same name.
+	return d.forgetCheckpoints(tp)
+}
+
+// removeLater has Housekeep remove a file or folder after a delay.
+func (d *Dir) removeLater(path string, delay time.Duration) {
+	t := trashFile{path, d.nowMs() + delay.Milliseconds()}
+	d.trashMu.Lock()
+	defer d.trashMu.Unlock()
+	d.trash = append(d.trash, t)
+}
+
+// Close syncs everything, writes indexes, producer snapshots and checkpoints, and leaves the marker of an orderly close.
+// After a failure it only releases what it holds.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.mu.Unlock()
+	err := d.failure()
+	clean := err == nil
+	d.syncer.stop()
+	if clean {
+		err = errors.Join(d.checkpointStarts(), d.checkpointCleaner())
+	}
+	var g errgroup.Group
+	g.SetLimit(d.opts.SyncWorkers)
+	ends := map[topicPartition]int64{}
+	for _, l := range d.Logs() {
+		ends[topicPartition{l.topic, l.partition}] = l.end.Load()
+		g.Go(func() error { return l.close(clean) })
+	}
+	err = errors.Join(err, g.Wait())
+	if clean && err == nil {
+		err = d.writeOffsets(fileRecoveryPoint, ends)
+		if err == nil {
+			err = d.leaveCleanMarker()
+		}
+	}
+	closed := ErrClosed
+	d.failed.CompareAndSwap(nil, &closed)
+	return errors.Join(err, d.lock.Close())
+}
+
+// Run does the housekeeping until ctx ends: each kind at its interval. It returns nil.
+func (d *Dir) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	every := func(interval time.Duration, fn func(context.Context)) {
+		wg.Go(func() {
+			t := time.NewTicker(interval)
+			defer t.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-t.C:
+					if d.failure() == nil {
+						fn(ctx)
+					}
+				}
+			}
+		})
+	}
+	logged := func(what string, fn func(context.Context) error) func(context.Context) {
+		return func(ctx context.Context) {
+			if err := fn(ctx); err != nil && ctx.Err() == nil {
+				d.log.Error("housekeeping failed", "task", what, "err", err)
+			}
+		}
+	}
+	every(d.opts.RetentionInterval, logged("retention", d.retain))
+	every(d.opts.CheckpointInterval, logged("checkpoint", func(context.Context) error { return d.checkpoint() }))
+	every(min(d.opts.CheckpointInterval, time.Second), logged("flush", d.flushDue))
+	every(min(d.opts.RetentionInterval, 10*time.Second), logged("remove files", func(context.Context) error { return d.emptyTrash() }))
+	every(d.opts.ProducerExpirationCheck, logged("producer expiration", d.expireProducers))
+	if !d.opts.DisableCleaner {
+		every(d.opts.CleanerBackoff, logged("compaction", d.compactDue))
+	}
+	wg.Wait()
+	return nil
+}
+
+// Housekeep does everything that Run does, once.
+func (d *Dir) Housekeep(ctx context.Context) error {
+	if err := d.failure(); err != nil {
+		return err
+	}
+	err := errors.Join(d.retain(ctx), d.flushDue(ctx), d.expireProducers(ctx))
+	if !d.opts.DisableCleaner {
+		err = errors.Join(err, d.compactDue(ctx))
+	}
+	return errors.Join(err, d.checkpoint(), d.emptyTrash())
+}
+
+func folderName(topic string, partition int32) string {
+	return topic + "-" + strconv.Itoa(int(partition))
+}
+
+func parseFolderName(name string) (topic string, partition int32, ok bool) {
+	i := strings.LastIndexByte(name, '-')
+	if i <= 0 || strings.ContainsAny(name, " \t\r\n") {
+		return "", 0, false
+	}
+	n, err := strconv.ParseInt(name[i+1:], 10, 32)
+	if err != nil || n < 0 || name[i+1:] != strconv.FormatInt(n, 10) {
+		return "", 0, false
+	}
+	return name[:i], int32(n), true
+}
+
+// deletedName is Kafka's name for the folder of a deleted partition: with a random part, and at most 255 bytes.
+func deletedName(name string) string {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	suffix := "." + hex.EncodeToString(id[:]) + deleteSuffix
+	return name[:min(len(name), 255-len(suffix))] + suffix
+}
+
+// emptyTrash removes what is due.
+func (d *Dir) emptyTrash() error {
+	now := d.nowMs()
+	d.trashMu.Lock()
+	var due []trashFile
+	d.trash = slices.DeleteFunc(d.trash, func(t trashFile) bool {
+		if t.due <= now {
+			due = append(due, t)
+			return true
+		}
+		return false
+	})
+	d.trashMu.Unlock()
+	var err error
+	for _, t := range due {
+		if rerr := d.fs.RemoveAll(t.path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			err = errors.Join(err, rerr)
+		}
+	}
+	return err
+}

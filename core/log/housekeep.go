@@ -1,0 +1,336 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+)
+
+func syncFile(fsys FS, name string) error {
+	f, err := fsys.OpenFile(name, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// checkpoint writes the directory's checkpoints.
+func (d *Dir) checkpoint() error {
+	return errors.Join(d.checkpointRecovery(), d.checkpointStarts(), d.checkpointCleaner())
+}
+
+// recoveryPoint makes the indexes of sealed segments durable and returns the offset below which a crash leaves nothing to
+// recover.
+func (l *Log) recoveryPoint() (int64, error) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return 0, nil
+	}
+	pending := slices.Clone(l.unsyncedIdx)
+	point := min(l.synced.Load(), l.recoveryCap.Load())
+	l.mu.Unlock()
+	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
+		return 0, l.d.fail(err)
+	}
+	if len(pending) == 0 {
+		return point, nil
+	}
+	err := l.syncIndexes(pending)
+	if err == nil {
+		err = l.d.fs.SyncDir(l.dirPath())
+	}
+	if err != nil {
+		if l.isClosed() {
+			return 0, nil
+		}
+		return 0, l.d.fail(err)
+	}
+	l.mu.Lock()
+	l.unsyncedIdx = slices.DeleteFunc(l.unsyncedIdx, func(s *segment) bool { return slices.Contains(pending, s) })
+	for _, s := range l.unsyncedIdx {
+		point = min(point, s.base) // sealed meanwhile
+	}
+	l.mu.Unlock()
+	return min(point, l.recoveryCap.Load()), nil
+}
+
+func (l *Log) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// checkpointRecovery writes the recovery points.
+func (d *Dir) checkpointRecovery() error {
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	m := make(map[topicPartition]int64, len(d.recoveryFile))
+	for _, l := range d.Logs() {
+		p, err := l.recoveryPoint()
+		if err != nil {
+			return fmt.Errorf("checkpoint recovery points: %w", err)
+		}
+		m[topicPartition{l.topic, l.partition}] = p
+	}
+	if maps.Equal(m, d.recoveryFile) {
+		return nil
+	}
+	if err := d.writeOffsets(fileRecoveryPoint, m); err != nil {
+		return d.fail(err)
+	}
+	d.recoveryFile = m
+	return nil
+}
+
+// checkpointStarts writes the start offsets that are not those of the first segment.
+func (d *Dir) checkpointStarts() error {
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	return d.writeStarts()
+}
+
+func (d *Dir) writeStarts() error {
+	m := map[topicPartition]int64{}
+	for _, l := range d.Logs() {
+		segs := l.list()
+		if start := l.start.Load(); len(segs) > 0 && start > segs[0].base {
+			m[topicPartition{l.topic, l.partition}] = start
+		}
+	}
+	if err := d.writeOffsets(fileLogStart, m); err != nil {
+		return d.fail(err)
+	}
+	return nil
+}
+
+// checkpointCleaner writes how far compaction came.
+func (d *Dir) checkpointCleaner() error {
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	m := maps.Clone(d.cleanerFile)
+	for _, l := range d.Logs() {
+		if !l.config().Compact {
+			continue
+		}
+		if !l.cleanMu.TryLock() {
+			continue // being compacted: what the file says stays true
+		}
+		if l.dirtyFrom > 0 {
+			m[topicPartition{l.topic, l.partition}] = l.dirtyFrom
+		}
+		l.cleanMu.Unlock()
+	}
+	if maps.Equal(m, d.cleanerFile) {
+		return nil
+	}
+	if err := d.writeOffsets(fileCleaner, m); err != nil {
+		return d.fail(err)
+	}
+	d.cleanerFile = m
+	return nil
+}
+
+// forgetCheckpoints removes a deleted partition from the checkpoints.
+func (d *Dir) forgetCheckpoints(tp topicPartition) error {
+	d.checkpointMu.Lock()
+	defer d.checkpointMu.Unlock()
+	var err error
+	if _, ok := d.recoveryFile[tp]; ok {
+		delete(d.recoveryFile, tp)
+		err = d.writeOffsets(fileRecoveryPoint, d.recoveryFile)
+	}
+	if _, ok := d.cleanerFile[tp]; ok {
+		delete(d.cleanerFile, tp)
+		err = errors.Join(err, d.writeOffsets(fileCleaner, d.cleanerFile))
+	}
+	if err != nil {
+		return d.fail(err)
+	}
+	return d.writeStarts()
+}
+
+// flushDue syncs what flush.ms asks for.
+func (d *Dir) flushDue(ctx context.Context) error {
+	now := d.nowMs()
+	for _, l := range d.Logs() {
+		if ctx.Err() != nil {
+			return nil
+		}
+		l.mu.Lock()
+		due := l.unflushed > 0 && now-l.lastFlush >= l.config().FlushMs || len(l.dirtySealed) > 0
+		l.mu.Unlock()
+		if due {
+			d.syncer.kick(l)
+		}
+	}
+	return nil
+}
+
+func (d *Dir) expireProducers(context.Context) error {
+	now := d.nowMs()
+	for _, l := range d.Logs() {
+		l.mu.Lock()
+		if l.producers != nil {
+			l.producers.expire(now)
+		}
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// retain applies retention to all partitions.
+func (d *Dir) retain(ctx context.Context) error {
+	var err error
+	raised := false
+	for _, l := range d.Logs() {
+		if ctx.Err() != nil || d.failure() != nil {
+			break
+		}
+		n, lerr := l.retain()
+		raised = raised || n > 0
+		if lerr != nil && !errors.Is(lerr, ErrClosed) {
+			err = errors.Join(err, fmt.Errorf("retention of %s: %w", l.name0(), lerr))
+		}
+	}
+	if raised {
+		err = errors.Join(err, d.checkpointStarts())
+	}
+	return err
+}
+
+// retain deletes the oldest segments that the start offset, retention.ms or retention.bytes have no room for, as long as
+// they lie below the high watermark. It returns how many went.
+func (l *Log) retain() (int, error) {
+	if !l.configured.Load() {
+		return 0, nil
+	}
+	l.cleanMu.Lock()
+	defer l.cleanMu.Unlock()
+	if err := l.check(); err != nil {
+		return 0, err
+	}
+	cfg, now, hw := l.config(), l.d.nowMs(), l.highWatermark()
+	segs := l.list()
+	start, over := l.start.Load(), l.Size()-cfg.RetentionBytes
+	n := 0
+	for i, s := range segs {
+		next := l.end.Load()
+		if i+1 < len(segs) {
+			next = segs[i+1].base
+		}
+		size := s.size.Load()
+		if next > hw || size == 0 && i == len(segs)-1 {
+			break
+		}
+		why := ""
+		switch {
+		case next <= start && i+1 < len(segs):
+			why = "log start offset"
+		case cfg.Delete && cfg.RetentionMs >= 0:
+			ts, _, err := s.largestTimestamp()
+			if err != nil {
+				return 0, err
+			}
+			if ts < 0 {
+				if ts = s.created; i+1 < len(segs) {
+					ts = l.modified(s)
+				}
+			}
+			if now-ts > cfg.RetentionMs {
+				why = "retention.ms"
+			}
+		}
+		if why == "" && cfg.Delete && cfg.RetentionBytes >= 0 && over-size >= 0 {
+			why = "retention.bytes"
+		}
+		if why == "" {
+			break
+		}
+		over -= size
+		l.d.log.Info("segment expired", "partition", l.name0(), "baseOffset", s.base, "bytes", size, "because", why)
+		n++
+	}
+	if n == 0 {
+		return 0, nil
+	}
+	if err := l.dropSegments(n); err != nil {
+		return 0, err
+	}
+	// Before the checkpoint of start offsets forgets them: the files must not come back after a crash.
+	if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
+		return 0, l.d.fail(err)
+	}
+	return n, nil
+}
+
+// modified is the time of the last change of a segment's file, in milliseconds; for records without timestamps.
+func (l *Log) modified(s *segment) int64 {
+	st, err := l.d.fs.Stat(s.path(suffixLog))
+	if err != nil {
+		return l.d.nowMs()
+	}
+	return st.ModTime().UnixMilli()
+}
+
+// dropSegments deletes the n oldest segments; when that is all of them, an empty one takes their place. Call with
+// cleanMu held.
+func (l *Log) dropSegments(n int) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrClosed
+	}
+	if n == len(l.list()) {
+		if err := l.roll(); err != nil {
+			return err
+		}
+	}
+	segs := l.list()
+	gone := segs[:n]
+	kept := slices.Clone(segs[n:])
+	// The start rises before the files go: readers below it get ErrOffsetOutOfRange and not a closed file.
+	if base := kept[0].base; base > l.start.Load() {
+		l.start.Store(base)
+		l.epochs.truncateStart(base)
+		if l.producers != nil {
+			l.producers.truncateStart(base)
+			l.publishTxn()
+		}
+	}
+	l.segs.Store(&kept)
+	l.forgetDirty(gone)
+	for _, s := range gone {
+		if err := l.dropFiles(s); err != nil {
+			return l.d.fail(err)
+		}
+	}
+	if err := l.removeSnapshots(func(o int64) bool { return o < kept[0].base }); err != nil {
+		return l.d.fail(err)
+	}
+	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
+		return l.d.fail(err)
+	}
+	return nil
+}
+
+// forgetDirty takes segments that leave the log out of the lists of what is to be synced. Call with mu held.
+func (l *Log) forgetDirty(gone []*segment) {
+	l.dirtySealed = slices.DeleteFunc(l.dirtySealed, func(f dirtyFile) bool { return slices.Contains(gone, f.s) })
+	l.unsyncedIdx = slices.DeleteFunc(l.unsyncedIdx, func(s *segment) bool { return slices.Contains(gone, s) })
+}
+
+// dropFiles closes a segment that left the list and renames its files away.
+func (l *Log) dropFiles(s *segment) error {
+	if err := s.close(); err != nil {
+		return err
+	}
+	return s.deleteFiles()
+}

@@ -1,0 +1,352 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moldau-io/moldau/core/log/batch"
+)
+
+// folder is what load found in a partition's folder.
+type folder struct {
+	sizes     map[int64]int64 // by base, of .log files
+	bases     []int64
+	has       map[string]bool
+	snapshots []int64
+	swaps     []int64
+}
+
+// load opens the log from its folder. It runs before anyone else has the log. clean says that the directory was closed in
+// order; recoveryPoint and start are from the checkpoints.
+func (l *Log) load(clean bool, recoveryPoint, start int64) error {
+	fo, err := l.readFolder()
+	if err != nil {
+		return err
+	}
+	if len(fo.swaps) > 0 {
+		if err := l.finishSwaps(fo); err != nil {
+			return fmt.Errorf("finish compaction: %w", err)
+		}
+		if fo, err = l.readFolder(); err != nil {
+			return err
+		}
+	}
+	if err := l.loadTopicID(fo); err != nil {
+		return err
+	}
+	l.start.Store(start)
+	if len(fo.bases) == 0 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err := l.resetTo(start); err != nil {
+			return err
+		}
+		l.active.unpin()
+		l.activeFile = nil
+		l.synced.Store(start)
+		return nil
+	}
+	l.start.Store(max(start, fo.bases[0]))
+	segs := make([]*segment, len(fo.bases))
+	from := len(segs) // first segment to recover
+	if !clean {
+		from = 0
+	}
+	for i, base := range fo.bases {
+		segs[i] = l.newSegment(base)
+		segs[i].size.Store(fo.sizes[base])
+		segs[i].active = i == len(segs)-1
+		if !clean && base <= recoveryPoint {
+			from = i
+		}
+	}
+	l.segs.Store(&segs)
+	l.active = segs[len(segs)-1]
+	l.lastFlush = l.d.nowMs()
+	haveEpochs, err := l.epochs.load(l.d.fs, l.dirPath())
+	if err != nil {
+		return err
+	}
+	epochsFrom := from
+	if !haveEpochs {
+		epochsFrom = 0
+	}
+	// A segment whose index files are missing was being swapped or written: it is recovered as well.
+	for i, s := range segs[:from] {
+		if s.size.Load() > 0 && !(fo.has[offsetName(s.base, suffixIndex)] && fo.has[offsetName(s.base, suffixTimeIndex)]) {
+			from = i
+			break
+		}
+	}
+	if from < len(segs) {
+		err = l.recover(from, recoveryPoint)
+	} else {
+		err = l.loadClean(fo)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.loadEpochs(min(epochsFrom, from)); err != nil {
+		return err
+	}
+	if l.start.Load() > l.end.Load() {
+		l.d.log.Warn("log ends before its start and begins anew there", "partition", l.name0(), "end", l.end.Load(), "start", l.start.Load())
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if err := l.resetTo(l.start.Load()); err != nil {
+			return err
+		}
+		l.active.unpin()
+		l.activeFile = nil
+	}
+	l.synced.Store(l.end.Load())
+	return nil
+}
+
+// readFolder lists the folder and removes what a crash left half done.
+func (l *Log) readFolder() (*folder, error) {
+	entries, err := l.d.fs.ReadDir(l.dirPath())
+	if err != nil {
+		return nil, err
+	}
+	fo := &folder{sizes: map[int64]int64{}, has: map[string]bool{}}
+	for _, e := range entries {
+		name := e.Name()
+		switch ext := filepath.Ext(name); ext {
+		case suffixCleaned, suffixDeleted, suffixTmp:
+			if err := removeIfExists(l.d.fs, l.file(name)); err != nil {
+				return nil, err
+			}
+			continue
+		case suffixSwap:
+			if base, ok := parseOffsetName(strings.TrimSuffix(name, suffixSwap), suffixLog); ok {
+				fo.swaps = append(fo.swaps, base)
+			}
+		case suffixSnapshot:
+			if o, ok := parseOffsetName(name, suffixSnapshot); ok {
+				fo.snapshots = append(fo.snapshots, o)
+			}
+		case suffixLog:
+			base, ok := parseOffsetName(name, suffixLog)
+			if !ok {
+				continue
+			}
+			st, err := e.Info()
+			if err != nil {
+				return nil, err
+			}
+			fo.sizes[base] = st.Size()
+			fo.bases = append(fo.bases, base)
+		}
+		fo.has[name] = true
+	}
+	slices.Sort(fo.bases)
+	for name := range fo.has {
+		for _, suffix := range []string{suffixIndex, suffixTimeIndex, suffixTxnIndex} {
+			if base, ok := parseOffsetName(name, suffix); ok && !fo.has[offsetName(base, suffixLog)] && !fo.has[offsetName(base, suffixLog)+suffixSwap] {
+				if err := removeIfExists(l.d.fs, l.file(name)); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return fo, nil
+}
+
+// loadTopicID reads partition.metadata. One that is damaged is treated as absent: the broker sets it again.
+func (l *Log) loadTopicID(fo *folder) error {
+	if !fo.has[fileTopicID] {
+		return nil
+	}
+	p, err := readFile(l.d.fs, l.file(fileTopicID), 64<<10)
+	if err != nil {
+		return err
+	}
+	id, err := parseTopicID(p)
+	if err != nil {
+		l.d.log.Warn("partition metadata is unreadable and ignored", "file", l.file(fileTopicID), "err", err)
+		return nil
+	}
+	l.topicID = id
+	return nil
+}
+
+// loadClean finds the end of a log that was closed in order: the last index entry is near it.
+func (l *Log) loadClean(fo *folder) error {
+	s := l.active
+	end := s.base
+	if size := s.size.Load(); size > 0 {
+		pos, err := l.lastIndexed(s, size)
+		if err == nil {
+			err = s.headers(pos, size, func(_ int64, h batch.Batch, _ int64) bool { end = h.NextOffset(); return true })
+		}
+		if err != nil {
+			if errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrShort) {
+				l.d.log.Warn("log does not end as it was closed, recovering", "partition", l.name0(), "err", err)
+				return l.recover(len(l.list())-1, 0)
+			}
+			return err
+		}
+	}
+	l.end.Store(end)
+	if !slices.Contains(fo.snapshots, end) {
+		if len(fo.snapshots) == 0 && s.size.Load() == 0 && len(fo.bases) == 1 {
+			return nil
+		}
+	}
+	p, err := l.loadProducers(l.list(), end)
+	if err != nil {
+		return err
+	}
+	l.producers = p
+	l.publishTxn()
+	return nil
+}
+
+// lastIndexed is the position of the last entry of the offset index, read without loading the index.
+func (l *Log) lastIndexed(s *segment, size int64) (int64, error) {
+	f, err := l.d.fs.OpenFile(s.path(suffixIndex), 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	n, err := f.Size()
+	if err != nil || n < offsetEntrySize {
+		return 0, err
+	}
+	var e [offsetEntrySize]byte
+	if err := readFull(f, e[:], n/offsetEntrySize*offsetEntrySize-offsetEntrySize); err != nil {
+		return 0, err
+	}
+	es, err := parseOffsetIndex(e[:], size)
+	if err != nil || len(es) == 0 {
+		return 0, nil //nolint:nilerr // a damaged index: scan from the beginning; it is rebuilt when it is needed
+	}
+	return int64(es[0].pos), nil
+}
+
+// loadEpochs brings the leader epochs in line with the batches from a segment on, which were recovered. The epoch of a
+// batch is not under its checksum: one that is above that of the batch after it is not believed.
+func (l *Log) loadEpochs(from int) error {
+	segs := l.list()
+	held := EpochEntry{NoEpoch, 0}
+	for _, s := range segs[min(from, len(segs)):] {
+		err := s.headers(0, s.size.Load(), func(_ int64, h batch.Batch, _ int64) bool {
+			e := h.LeaderEpoch()
+			if held.Epoch > NoEpoch && e >= held.Epoch {
+				l.epochs.assign(held.Epoch, held.StartOffset)
+			}
+			held = EpochEntry{NoEpoch, 0}
+			if e > l.epochs.latest() {
+				held = EpochEntry{e, h.BaseOffset()}
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if held.Epoch > NoEpoch {
+		l.epochs.assign(held.Epoch, held.StartOffset)
+	}
+	l.epochs.truncateStart(l.start.Load())
+	l.epochs.truncateEnd(l.end.Load())
+	return l.epochs.flush(l.d.fs, l.dirPath())
+}
+
+// recover checks the segments from one on, batch by batch, repairs them (see salvage.go), and rebuilds their indexes and the
+// producer state.
+func (l *Log) recover(from int, recoveryPoint int64) error {
+	segs := l.list()
+	for i := from; i < len(segs); i++ {
+		limit := int64(math.MaxInt64)
+		if i+1 < len(segs) {
+			limit = segs[i+1].base
+		}
+		if err := l.salvage(segs[i], limit, recoveryPoint); err != nil {
+			return fmt.Errorf("recover %s: %w", segs[i].path(suffixLog), err)
+		}
+	}
+	first := segs[from]
+	if err := l.removeSnapshots(func(o int64) bool { return o > first.base }); err != nil {
+		return err
+	}
+	p, err := l.loadProducers(segs[:from], first.base)
+	if err != nil {
+		return err
+	}
+	end := first.base
+	for _, s := range segs[from:] {
+		p.mapEnd = max(p.mapEnd, s.base)
+		if s != first {
+			if err := l.writeSnapshot(p, false); err != nil {
+				return err
+			}
+		}
+		if end, err = l.reindex(s, p); err != nil {
+			return fmt.Errorf("recover %s: %w", s.path(suffixLog), err)
+		}
+	}
+	p.truncateStart(l.start.Load())
+	l.producers = p
+	l.publishTxn()
+	l.end.Store(end)
+	return l.d.fs.SyncDir(l.dirPath())
+}
+
+// reindex rebuilds the indexes of a recovered segment and applies its batches to the producer state. It returns the offset
+// that follows the segment.
+func (l *Log) reindex(s *segment, p *producers) (int64, error) {
+	f, err := s.acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer s.release()
+	if err := removeIfExists(l.d.fs, s.path(suffixTxnIndex)); err != nil {
+		return 0, err
+	}
+	var aborted []AbortedTxn
+	end, interval := s.base, l.config().IndexIntervalBytes
+	s.imu.Lock()
+	defer s.imu.Unlock()
+	s.offsets, s.times, s.sinceLast, s.maxTs, s.firstOK = nil, nil, 0, batch.NoTimestamp, false
+	var aerr error
+	err = s.headers(0, s.size.Load(), func(pos int64, h batch.Batch, size int64) bool {
+		s.add(pos, h.LastOffset(), h.MaxTimestamp(), size, interval)
+		end = h.NextOffset()
+		var t *AbortedTxn
+		t, aerr = p.apply(h, func() (batch.EndTxn, bool, error) { return readMarker(p, f, pos, size) })
+		if errors.Is(aerr, batch.ErrCorrupt) {
+			l.d.log.Warn("control batch is not understood", "partition", l.name0(), "offset", h.BaseOffset(), "err", aerr)
+			aerr = nil
+		}
+		if t != nil {
+			aborted = append(aborted, *t)
+		}
+		return aerr == nil
+	})
+	if err = errors.Join(err, aerr); err != nil {
+		return 0, err
+	}
+	if len(aborted) > 0 {
+		if err := writeFile(l.d.fs, s.path(suffixTxnIndex), formatTxnIndex(aborted), true); err != nil {
+			return 0, err
+		}
+	}
+	s.loaded, s.maxKnown = true, true
+	if err := s.writeIndexes("", true); err != nil {
+		return 0, err
+	}
+	if !s.active {
+		l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))
+	}
+	return end, f.Sync()
+}

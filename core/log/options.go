@@ -1,0 +1,77 @@
+package log
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+// Options are the settings of a log directory. The zero value of each field takes the default named.
+type Options struct {
+	FS         FS               // OS
+	Logger     *slog.Logger     // discards
+	Now        func() time.Time // time.Now
+	Durability Durability       // DurabilityFsync; a topic's Config can override it
+
+	// Config gives the configuration of a topic whose logs are found when the directory is opened. Without it those
+	// logs get DefaultConfig and are left alone by retention and compaction until UpdateConfig is called, so that
+	// defaults never delete what a topic wanted to keep.
+	Config func(topic string) (Config, bool)
+
+	ProducerIDExpiration time.Duration // producer.id.expiration.ms, 24 h
+	RecoveryThreads      int           // num.recovery.threads.per.data.dir, 2 for each processor
+	MaxOpenFiles         int           // sealed segments kept open for reading, 1024; written segments stay open besides
+	IndexCacheBytes      int64         // memory for the indexes of sealed segments, 64 MiB
+	SyncWorkers          int           // files synced at the same time, 32
+	CleanerBufferBytes   int64         // log.cleaner.dedupe.buffer.size, 128 MiB; bounds the memory of one compaction
+
+	RetentionInterval        time.Duration // log.retention.check.interval.ms, 5 min
+	CheckpointInterval       time.Duration // log.flush.offset.checkpoint.interval.ms, 60 s
+	CleanerBackoff           time.Duration // log.cleaner.backoff.ms, 15 s
+	ProducerExpirationCheck  time.Duration // producer.id.expiration.check.interval.ms, 10 min
+	DisableCleaner           bool          // log.cleaner.enable=false
+	MaxDecompressedBatchSize int           // bytes a client's batch may decompress to, batch.MaxDecompressed
+
+	// OnSync is told of each sync of a partition: its duration and result. It must not block.
+	OnSync func(took time.Duration, err error)
+}
+
+func (o *Options) setDefaults() {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d <= 0 {
+			*d = v
+		}
+	}
+	if o.FS == nil {
+		o.FS = OS
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Durability == DurabilityDefault {
+		o.Durability = DurabilityFsync
+	}
+	if o.RecoveryThreads <= 0 {
+		o.RecoveryThreads = 2 * runtime.GOMAXPROCS(0)
+	}
+	if o.MaxOpenFiles <= 0 {
+		o.MaxOpenFiles = 1024
+	}
+	if o.IndexCacheBytes <= 0 {
+		o.IndexCacheBytes = 64 << 20
+	}
+	if o.SyncWorkers <= 0 {
+		o.SyncWorkers = 32
+	}
+	if o.CleanerBufferBytes <= 0 {
+		o.CleanerBufferBytes = 128 << 20
+	}
+	def(&o.ProducerIDExpiration, 24*time.Hour)
+	def(&o.RetentionInterval, 5*time.Minute)
+	def(&o.CheckpointInterval, time.Minute)
+	def(&o.CleanerBackoff, 15*time.Second)
+	def(&o.ProducerExpirationCheck, 10*time.Minute)
+}

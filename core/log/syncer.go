@@ -1,0 +1,303 @@
+package log
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// syncer makes the logs of a directory durable. It is group commit by queueing: a log is queued at most once, and
+// synced by at most one worker at a time. What is appended while its sync runs waits for the next one, so that one
+// sync serves every append that came in during the one before; and up to SyncWorkers files are synced at the same
+// time, so that the file system can put them into one journal commit. There is no timer: an append to an idle
+// directory is synced at once, and under load the groups grow by themselves.
+//
+// A round over all dirty logs with a barrier at its end was the obvious alternative; it makes every partition wait for
+// the slowest file.
+type syncer struct {
+	d *Dir
+
+	mu      sync.Mutex
+	queue   []*Log
+	head    int
+	workers int // running
+	closed  bool
+	idle    sync.Cond // workers == 0
+}
+
+func newSyncer(d *Dir) *syncer {
+	s := &syncer{d: d}
+	s.idle.L = &s.mu
+	return s
+}
+
+// kick queues a log. It does not block and, at steady state, does not allocate.
+func (s *syncer) kick(l *Log) {
+	if !l.queued.CompareAndSwap(false, true) {
+		return
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.queue = append(s.queue, l)
+	start := s.workers < s.d.opts.SyncWorkers
+	if start {
+		s.workers++
+	}
+	s.mu.Unlock()
+	if start {
+		go s.work()
+	}
+}
+
+// work syncs queued logs until there are none.
+func (s *syncer) work() {
+	for {
+		s.mu.Lock()
+		if s.head == len(s.queue) {
+			s.queue, s.head = s.queue[:0], 0
+			s.workers--
+			if s.workers == 0 {
+				s.idle.Broadcast()
+			}
+			s.mu.Unlock()
+			return
+		}
+		l := s.queue[s.head]
+		s.queue[s.head] = nil
+		s.head++
+		if s.head > 1024 && s.head*2 > len(s.queue) {
+			s.queue = slices.Delete(s.queue, 0, s.head)
+			s.head = 0
+		}
+		s.mu.Unlock()
+
+		l.syncMu.Lock()
+		l.queued.Store(false) // from here on, appends queue the log again
+		_ = l.syncNow()       // a failure fails the directory and everyone who waits
+		l.syncMu.Unlock()
+	}
+}
+
+// stop waits until the queue is empty and takes no more.
+func (s *syncer) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for s.workers > 0 {
+		s.idle.Wait()
+	}
+}
+
+// dirtyFile is a segment with bytes that were not synced.
+type dirtyFile struct {
+	s *segment
+	f File
+}
+
+// syncNow makes everything durable that was appended before the call. Call with syncMu held.
+func (l *Log) syncNow() error {
+	if err := l.d.failure(); err != nil {
+		l.wakeAll(err)
+		return err
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return ErrClosed
+	}
+	target, gen, newFile := l.end.Load(), l.truncations.Load(), l.newFile
+	newFolder := l.newFolder
+	l.syncing = append(l.syncing[:0], l.dirtySealed...)
+	sealed := len(l.syncing)
+	l.dirtySealed, l.newFile, l.newFolder = l.dirtySealed[:0], false, false
+	if l.activeDirty {
+		l.syncing = append(l.syncing, dirtyFile{l.active, l.activeFile})
+		l.activeDirty = false
+	}
+	for _, df := range l.syncing {
+		df.s.hold()
+	}
+	l.unflushed = 0
+	l.mu.Unlock()
+
+	var err error
+	if len(l.syncing) > 0 || newFile {
+		began := time.Now()
+		for _, df := range l.syncing {
+			if err = df.f.Sync(); err != nil {
+				err = fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
+				break
+			}
+		}
+		if err == nil && newFile {
+			if err = l.d.fs.SyncDir(l.dirPath()); err != nil {
+				err = fmt.Errorf("sync %s: %w", l.dirPath(), err)
+			}
+		}
+		if err == nil && newFolder {
+			err = l.syncFolder()
+		}
+		if l.d.opts.OnSync != nil {
+			l.d.opts.OnSync(time.Since(began), err)
+		}
+	}
+	for i, df := range l.syncing {
+		df.s.release()
+		if i < sealed && err == nil {
+			df.s.unpin()
+		}
+	}
+	clear(l.syncing)
+	if err != nil {
+		err = l.d.fail(err)
+		l.wakeAll(err)
+		return err
+	}
+	l.mu.Lock()
+	l.lastFlush = l.d.nowMs()
+	if l.truncations.Load() != gen {
+		// What was synced may have been cut off meanwhile; the next sync says how far the log is durable.
+		l.mu.Unlock()
+		l.d.syncer.kick(l)
+		return nil
+	}
+	advanced := target > l.synced.Load()
+	if advanced {
+		l.synced.Store(target)
+	}
+	l.mu.Unlock()
+	if advanced {
+		l.wake(target)
+		l.notify()
+	}
+	return nil
+}
+
+// syncFolder makes a new partition's folder durable; creating it left that to the first sync, so that creating many is quick.
+func (l *Log) syncFolder() error {
+	if err := syncFile(l.d.fs, l.file(fileTopicID)); err != nil {
+		return fmt.Errorf("sync %s: %w", l.file(fileTopicID), err)
+	}
+	if err := l.d.fs.SyncDir(l.d.path); err != nil {
+		return fmt.Errorf("sync %s: %w", l.d.path, err)
+	}
+	return nil
+}
+
+// Sync makes everything that was appended before the call durable, whatever the durability mode.
+func (l *Log) Sync() error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	return l.syncNow()
+}
+
+// waiter is told when an offset is durable.
+type waiter struct {
+	offset int64
+	fn     func(error)
+}
+
+// NotifyDurable calls fn once when everything up to and including offset is durable, or with an error when that will not
+// happen: ErrStorage, or ErrTruncated when the offset was cut off. In mode os it calls fn before it returns, and also
+// when the offset is durable already. fn runs without locks on a goroutine of the syncer and must not block.
+func (l *Log) NotifyDurable(offset int64, fn func(error)) {
+	if err := l.check(); err != nil {
+		fn(err)
+		return
+	}
+	if offset < l.DurableOffset() {
+		fn(nil)
+		return
+	}
+	l.waitMu.Lock()
+	switch {
+	case l.waitErr != nil:
+		err := l.waitErr
+		l.waitMu.Unlock()
+		fn(err)
+		return
+	case offset < l.synced.Load():
+		l.waitMu.Unlock()
+		fn(nil)
+		return
+	}
+	l.waiters = append(l.waiters, waiter{offset, fn})
+	l.waitMu.Unlock()
+	l.d.syncer.kick(l)
+}
+
+// WaitDurable waits until everything up to and including offset is durable. See NotifyDurable.
+func (l *Log) WaitDurable(ctx context.Context, offset int64) error {
+	if offset < l.DurableOffset() {
+		return l.check()
+	}
+	done := make(chan error, 1)
+	l.NotifyDurable(offset, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// wake calls the waiters for offsets below end.
+func (l *Log) wake(end int64) {
+	l.waitMu.Lock()
+	kept, ready := l.waiters[:0], l.ready[:0]
+	for _, w := range l.waiters {
+		if w.offset < end {
+			ready = append(ready, w)
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	clear(l.waiters[len(kept):])
+	l.waiters, l.ready = kept, nil
+	l.waitMu.Unlock()
+	for _, w := range ready {
+		w.fn(nil)
+	}
+	clear(ready)
+	l.waitMu.Lock()
+	if l.ready == nil {
+		l.ready = ready
+	}
+	l.waitMu.Unlock()
+}
+
+// wakeAll fails every waiter, now and to come.
+func (l *Log) wakeAll(err error) {
+	l.waitMu.Lock()
+	ws := l.waiters
+	l.waiters, l.waitErr = nil, err
+	l.waitMu.Unlock()
+	for _, w := range ws {
+		w.fn(err)
+	}
+}
+
+// wakeTruncated fails the waiters for offsets at or past end.
+func (l *Log) wakeTruncated(end int64) {
+	l.waitMu.Lock()
+	var gone []waiter
+	l.waiters = slices.DeleteFunc(l.waiters, func(w waiter) bool {
+		if w.offset >= end {
+			gone = append(gone, w)
+			return true
+		}
+		return false
+	})
+	l.waitMu.Unlock()
+	for _, w := range gone {
+		w.fn(ErrTruncated)
+	}
+}

@@ -1,0 +1,70 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// maxTxnIndexBytes bounds a transaction index file: a segment of 1 GiB cannot hold more aborted transactions.
+const maxTxnIndexBytes = 1 << 30
+
+// appendTxn adds an aborted transaction to the segment's transaction index. Aborts are rare: the file is opened for
+// each. It need not be synced with the batch: recovery rebuilds it from the markers.
+func (s *segment) appendTxn(t AbortedTxn) error {
+	f, err := s.l.d.fs.OpenFile(s.path(suffixTxnIndex), os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		return fmt.Errorf("open transaction index: %w", err)
+	}
+	n, err := f.Size()
+	if err == nil {
+		_, err = f.WriteAt(formatTxnIndex([]AbortedTxn{t}), n-n%txnEntrySize)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("append to transaction index: %w", err)
+	}
+	return nil
+}
+
+// abortedTxns reads the segment's transaction index.
+func (s *segment) abortedTxns() ([]AbortedTxn, error) {
+	p, err := readFile(s.l.d.fs, s.path(suffixTxnIndex), maxTxnIndexBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read transaction index: %w", err)
+	}
+	ts, err := parseTxnIndex(p)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.path(suffixTxnIndex), err)
+	}
+	return ts, nil
+}
+
+// AbortedTxns lists the aborted transactions that may have records in [from, upTo), for a read_committed fetch.
+// A transaction is in the index of the segment that holds its marker, so later segments are searched as well, until one
+// says that everything before was stable.
+func (l *Log) AbortedTxns(from, upTo int64) ([]AbortedTxn, error) {
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	segs := l.list()
+	var out []AbortedTxn
+	for i := max(find(segs, from), 0); i < len(segs); i++ {
+		ts, err := segs[i].abortedTxns()
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range ts {
+			if t.LastOffset >= from && t.FirstOffset < upTo {
+				out = append(out, t)
+			}
+			if t.LastStableOffset >= upTo {
+				return out, nil
+			}
+		}
+	}
+	return out, nil
+}
