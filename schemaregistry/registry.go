@@ -118,6 +118,9 @@ func (r *Registry) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 	}
+	r.mu.Lock()
+	r.clusterID = r.store.clusterID
+	r.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -190,11 +193,6 @@ func (r *Registry) catchUp(ctx context.Context) error {
 	last, err := r.store.append(ctx, anywhere, []Record{noopRecord()})
 	if err != nil {
 		return err
-	}
-	if meta, err := r.store.admin.BrokerMetadata(ctx); err == nil {
-		r.mu.Lock()
-		r.clusterID = meta.Cluster
-		r.mu.Unlock()
 	}
 	return r.store.reached(ctx, last+1, r.opts.InitTimeout)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // store is the schemas topic: one partition that is read from its start and appended to. apply is called with each record in
@@ -27,7 +28,8 @@ type store struct {
 	next  int64
 	lock  rwLocker
 	// topicID tells records that were decided for this topic from copies of another; zero if the broker has no ids.
-	topicID [16]byte
+	topicID   [16]byte
+	clusterID string
 }
 
 type rwLocker interface {
@@ -46,7 +48,7 @@ func newStore(o *Options, lock rwLocker, apply func(Record), restart, caught fun
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.ProducerBatchMaxBytes(int32(min(max(2*o.Limits.SchemaBytes, 1<<20), 64<<20))), //nolint:gosec // bounded
-		kgo.RecordDeliveryTimeout(max(o.Timeout, time.Second)), // the client's least
+		kgo.RecordDeliveryTimeout(max(o.Timeout, time.Second)),                            // the client's least
 		kgo.FetchMaxWait(time.Second),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 	})
@@ -65,27 +67,26 @@ func (e *badTopicError) Error() string { return e.reason }
 // ensureTopic creates the topic, or checks that it is what the registry needs.
 func (s *store) ensureTopic(ctx context.Context) error {
 	topic := s.opts.Topic
-	details, err := s.admin.ListTopics(ctx, topic)
+	t, err := s.metadata(ctx)
 	if err != nil {
-		return fmt.Errorf("list topic %s: %w", topic, err)
+		return fmt.Errorf("look up topic %s: %w", topic, err)
 	}
-	d := details[topic]
-	if errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
-		if err := s.createTopic(ctx); err == nil && s.checked() || err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+	err = kerr.ErrorForCode(t.ErrorCode)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		if err = s.createTopic(ctx); err == nil && s.checked() || err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return err
 		}
-		if details, err = s.admin.ListTopics(ctx, topic); err != nil {
-			return fmt.Errorf("list topic %s: %w", topic, err)
+		if t, err = s.metadata(ctx); err == nil {
+			err = kerr.ErrorForCode(t.ErrorCode)
 		}
-		d = details[topic]
 	}
-	if d.Err != nil {
-		return fmt.Errorf("list topic %s: %w", topic, d.Err)
+	if err != nil {
+		return fmt.Errorf("look up topic %s: %w", topic, err)
 	}
-	if n := len(d.Partitions); n != 1 {
+	if n := len(t.Partitions); n != 1 {
 		return &badTopicError{fmt.Sprintf("the schemas topic %s has %d partitions, but its order is the registry's order: it must have 1", topic, n)}
 	}
-	s.topicID = d.ID
+	s.topicID = t.TopicID
 	configs, err := s.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return fmt.Errorf("describe topic %s: %w", topic, err)
@@ -103,6 +104,25 @@ func (s *store) ensureTopic(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// metadata asks the cluster about the topic; the client's own metadata may be seconds old.
+func (s *store) metadata(ctx context.Context) (kmsg.MetadataResponseTopic, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	t.Topic = kmsg.StringPtr(s.opts.Topic)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, s.client)
+	if err != nil {
+		return kmsg.MetadataResponseTopic{}, err
+	}
+	if resp.ClusterID != nil {
+		s.clusterID = *resp.ClusterID
+	}
+	if len(resp.Topics) != 1 {
+		return kmsg.MetadataResponseTopic{}, fmt.Errorf("metadata of %d topics", len(resp.Topics))
+	}
+	return resp.Topics[0], nil
 }
 
 func (s *store) createTopic(ctx context.Context) error {
