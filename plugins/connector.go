@@ -83,6 +83,18 @@ type SinkConnector interface {
 	NewSinkTask() SinkTask
 }
 
+// OffsetAlterer may be implemented by a Connector that has a say when its stored offsets are changed over REST (KIP-875). It is called
+// on an instance that was not started, while the connector is stopped.
+type OffsetAlterer interface {
+	// AlterOffsets checks the changes (a nil Offset removes a position; a sink's are in the form {"kafka_topic", "kafka_partition"} and
+	// {"kafka_offset"}) and makes them outside where the connector keeps positions there. complete tells that after this nothing is
+	// left to be changed by hand.
+	AlterOffsets(ctx context.Context, cfg configdef.Values, changes []OffsetChange) (complete bool, err error)
+}
+
+// OffsetChange is one position to be changed.
+type OffsetChange struct{ Partition, Offset map[string]any }
+
 // SourceTask reads records from a source.
 type SourceTask interface {
 	// Start connects and finds the position to go on from through env.Offsets.

@@ -4,6 +4,7 @@ package file
 
 import (
 	"context"
+	"errors"
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/configdef"
@@ -68,6 +69,36 @@ func (c *SourceConnector) TaskConfigs(int) ([]map[string]string, error) {
 // NewSourceTask implements plugins.SourceConnector.
 func (c *SourceConnector) NewSourceTask() plugins.SourceTask { return &sourceTask{} }
 
+// AlterOffsets implements plugins.OffsetAlterer: positions are in the worker's topic alone.
+func (c *SourceConnector) AlterOffsets(_ context.Context, cfg configdef.Values, changes []plugins.OffsetChange) (bool, error) {
+	if cfg.Str("file") == "" {
+		return false, errors.New("Offsets cannot be modified if the 'file' configuration is unspecified. This is because stdin is used for input and offsets are not tracked.") //nolint:staticcheck // Kafka's words
+	}
+	for _, ch := range changes {
+		if ch.Partition == nil {
+			return false, errors.New("Partition objects cannot be null") //nolint:staticcheck // Kafka's words
+		}
+		if _, ok := ch.Partition["filename"]; !ok {
+			return false, errors.New("Partition objects should contain the key 'filename'") //nolint:staticcheck // Kafka's words
+		}
+		if ch.Offset == nil {
+			continue
+		}
+		n, ok := ch.Offset["position"]
+		if !ok {
+			return false, errors.New("Offset objects should either be null or contain the key 'position'") //nolint:staticcheck // Kafka's words
+		}
+		at, ok := n.(int64)
+		if !ok {
+			return false, errors.New("The value for the 'position' key in the offset is expected to be a Long value") //nolint:staticcheck // Kafka's words
+		}
+		if at < 0 {
+			return false, errors.New("The value for the 'position' key in the offset should be a non-negative value") //nolint:staticcheck // Kafka's words
+		}
+	}
+	return true, nil
+}
+
 // SinkConnector appends to a file.
 type SinkConnector struct{ shared }
 
@@ -78,6 +109,11 @@ func (c *SinkConnector) TaskConfigs(most int) ([]map[string]string, error) {
 		out[i] = c.config
 	}
 	return out, nil
+}
+
+// AlterOffsets implements plugins.OffsetAlterer: there is nothing beside the group's offsets.
+func (c *SinkConnector) AlterOffsets(context.Context, configdef.Values, []plugins.OffsetChange) (bool, error) {
+	return true, nil
 }
 
 // NewSinkTask implements plugins.SinkConnector.

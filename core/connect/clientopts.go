@@ -133,9 +133,14 @@ func clientOpts(side string, props map[string]string) ([]kgo.Opt, error) {
 	if v.IsSet("client.rack") {
 		add(kgo.Rack(v.Str("client.rack")))
 	}
-	if v.IsSet("metadata.max.age.ms") {
-		add(kgo.MetadataMaxAge(max(v.Millis("metadata.max.age.ms"), time.Second)), kgo.MetadataMinAge(min(v.Millis("metadata.max.age.ms"), 2500*time.Millisecond)))
+	age := 5 * time.Minute
+	if side == "consumer" {
+		age = 10 * time.Second // new topics and partitions are found this soon; Kafka's default is five minutes
 	}
+	if v.IsSet("metadata.max.age.ms") {
+		age = max(v.Millis("metadata.max.age.ms"), time.Second)
+	}
+	add(kgo.MetadataMaxAge(age), kgo.MetadataMinAge(250*time.Millisecond))
 	if v.IsSet("connections.max.idle.ms") {
 		add(kgo.ConnIdleTimeout(max(v.Millis("connections.max.idle.ms"), time.Second)))
 	}

@@ -116,3 +116,15 @@ func (h *herder) leaveBehind(r *run) {
 		h.post(evEnded{id: r.id, incarnation: r.incarnation})
 	}
 }
+
+// alive reports whether anything of a connector is still running.
+func (h *herder) alive(name string) bool {
+	h.runsMu.RLock()
+	defer h.runsMu.RUnlock()
+	for id := range h.runs {
+		if id.connector == name {
+			return true
+		}
+	}
+	return false
+}

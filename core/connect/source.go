@@ -59,7 +59,7 @@ func (r *run) runSource(p *parsed) (err error) {
 		return err
 	}
 	defer cl.Close()
-	s.topics = &topicMaker{adm: kadm.NewClient(cl), log: r.log, known: map[string]bool{}, first: func(topic string) {
+	s.topics = &topicMaker{cl: cl, adm: kadm.NewClient(cl), log: r.log, known: map[string]bool{}, first: func(topic string) {
 		if r.w.set.topicTracking {
 			r.w.status.putTopic(topic, r.id, r.w.now())
 		}

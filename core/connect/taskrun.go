@@ -39,7 +39,11 @@ type run struct {
 func (w *Worker) newRun(e effStart) *run {
 	r := &run{w: w, id: e.id, incarnation: e.incarnation, view: e.view, target: e.view.target, done: make(chan struct{}), changed: make(chan struct{}), ask: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.log = w.log.With("connector", e.id.connector)
+	class := e.view.config["connector.class"]
+	if s, ok := w.cfg.Plugins.Connector(class); ok {
+		class = s.Class
+	}
+	r.log = w.levels.logger(class).With("connector", e.id.connector)
 	if !e.id.isConnector() {
 		r.log = r.log.With("task", e.id.task)
 		r.metrics = &taskMetrics{since: w.now()}

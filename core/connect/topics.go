@@ -9,11 +9,14 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // topicMaker creates the topics of a source task that do not exist, by the connector's rules (KIP-158). Without rules topics are left to
 // the broker's own auto-creation.
 type topicMaker struct {
+	cl    *kgo.Client
 	adm   *kadm.Client
 	log   *slog.Logger
 	rules []topicRule
@@ -28,16 +31,48 @@ func (t *topicMaker) ready(ctx context.Context, topic string) error {
 		return nil
 	}
 	if !t.known[topic] {
-		if len(t.rules) > 0 {
-			if err := t.create(ctx, topic); err != nil {
-				return err
-			}
+		if err := t.make(ctx, topic); err != nil {
+			return err
 		}
 		t.known[topic] = true
 		t.first(topic)
 	}
 	t.last = topic
 	return nil
+}
+
+// autoCreatePatience is how long the broker may take to create a topic by itself.
+const autoCreatePatience = 10 * time.Second
+
+func (t *topicMaker) make(ctx context.Context, topic string) error {
+	if len(t.rules) > 0 {
+		return t.create(ctx, topic)
+	}
+	// Ask for the topic until it is there, so that the producer finds it when it looks: it does not look often.
+	name := topic
+	start := time.Now()
+	for delay := 5 * time.Millisecond; ; delay = min(2*delay, 200*time.Millisecond) {
+		req := kmsg.NewPtrMetadataRequest()
+		req.AllowAutoTopicCreation = true
+		rt := kmsg.NewMetadataRequestTopic()
+		rt.Topic = &name
+		req.Topics = append(req.Topics, rt)
+		resp, err := req.RequestWith(ctx, t.cl)
+		if err == nil && len(resp.Topics) == 1 {
+			if err = kerr.ErrorForCode(resp.Topics[0].ErrorCode); err == nil && len(resp.Topics[0].Partitions) > 0 {
+				return nil
+			}
+		}
+		if time.Since(start) > autoCreatePatience {
+			if errors.Is(err, kerr.UnknownTopicOrPartition) {
+				return fmt.Errorf("topic %q does not exist and the broker does not create it; create it, or let the connector do so with topic.creation.default.partitions and .replication.factor: %w", topic, err)
+			}
+			return nil // the producer will wait for it and say what is wrong
+		}
+		if err := sleep(ctx, delay); err != nil {
+			return err
+		}
+	}
 }
 
 func (t *topicMaker) create(ctx context.Context, topic string) error {

@@ -69,7 +69,7 @@ func (w *Worker) parse(ctx context.Context, raw map[string]string) (*parsed, err
 	}
 	spec, ok := w.cfg.Plugins.Connector(resolved["connector.class"])
 	if !ok {
-		return nil, &api.Error{Code: 500, Message: w.unknownClass(resolved["connector.class"])}
+		return nil, &api.Error{Code: 400, Message: w.unknownClass(resolved["connector.class"])}
 	}
 	p := &parsed{spec: spec, resolved: resolved, secrets: newRedactor(raw, resolved)}
 	v := w.set.values

@@ -37,7 +37,7 @@ type Worker struct {
 
 	writeMu sync.Mutex // orders what this worker writes to the configuration topic
 	runCtx  context.Context
-	levels  loggerLevels
+	levels  *loggerLevels
 }
 
 // New checks the configuration and makes a worker. Nothing outside is touched before Run.
@@ -62,7 +62,8 @@ func New(cfg Config) (*Worker, error) {
 			return nil, fmt.Errorf("connect configuration: "+classMissing, class, "header.converter", class)
 		}
 	}
-	w := &Worker{cfg: cfg, set: set, log: cfg.Logger, started: time.Now(), readyC: make(chan struct{}), levels: newLoggerLevels()}
+	levels := newLoggerLevels(cfg.Logger.Handler())
+	w := &Worker{cfg: cfg, set: set, log: levels.logger(rootLogger), started: time.Now(), readyC: make(chan struct{}), levels: levels}
 	w.configs = newConfigStore(set.configTopic, w.log)
 	w.offsets = newOffsetStore(set.offsetTopic, w.log)
 	w.status = newStatusStore(set.statusTopic, w.log)
@@ -223,7 +224,7 @@ func (w *Worker) begin() {
 		case ch.restart != nil:
 			w.herd.post(evRestart{req: *ch.restart})
 		case ch.logger != "":
-			w.levels.set(ch.logger, w.configs.loggerLevel(ch.logger))
+			w.levels.put(ch.logger, w.configs.loggerLevel(ch.logger), w.now())
 		}
 	})
 	for _, v := range views {
