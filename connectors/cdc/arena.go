@@ -42,7 +42,7 @@ func (a *Arena) Struct(s *data.Schema, values []data.Value) data.Value {
 	return data.StructOf(st)
 }
 
-// Alloc returns n zero bytes, with no room behind them.
+// Alloc returns n bytes of any content, with no room behind them.
 func (a *Arena) Alloc(n int) []byte {
 	if n > len(a.bytes) {
 		if n > byteSlab/4 {

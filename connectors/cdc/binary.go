@@ -50,6 +50,7 @@ func (m BinaryMode) Value(a *Arena, raw []byte) data.Value {
 // PointWKB is the little-endian well-known binary form of a point.
 func PointWKB(a *Arena, x, y float64) []byte {
 	b := a.Alloc(21)
+	clear(b[:5])
 	b[0], b[1] = 1, 1
 	binary.LittleEndian.PutUint64(b[5:], math.Float64bits(x))
 	binary.LittleEndian.PutUint64(b[13:], math.Float64bits(y))

@@ -84,6 +84,9 @@ func (m DecimalMode) VariableValue(a *Arena, schema *data.Schema, text []byte) (
 	if err != nil {
 		return data.Null, err
 	}
+	if len(b) == 1 && b[0] == 0 { // a zero has no scale
+		scale = 0
+	}
 	v := a.Values(2)
 	v[0], v[1] = data.Int32(int32(scale)), data.Bytes(b)
 	return a.Struct(schema, v), nil

@@ -43,8 +43,10 @@ type Change struct {
 	OldKey []data.Value
 	// Source holds the values of the source block.
 	Source []data.Value
-	// Transaction is a value of TransactionBlock or null.
+	// Transaction is a value of TransactionBlock or null. With Tx set, each event of the change (a key change has two) takes its own from
+	// there instead.
 	Transaction data.Value
+	Tx          *Transactions
 	// Nanos is the wall clock at which the connector handles the change, in nanoseconds since the epoch.
 	Nanos int64
 }
@@ -116,7 +118,7 @@ func (e *Emitter) Append(dst []plugins.SourceRecord, c *Change) []plugins.Source
 		}
 		rec := e.event(c, OpDelete, key, c.Before, nil, e.headers)
 		dst = append(dst, rec)
-		if e.cfg.Tombstones && t.Key != nil {
+		if e.cfg.Tombstones { // for a table without a key too, as the original does
 			dst = append(dst, tombstone(&rec))
 		}
 		return dst
@@ -188,6 +190,9 @@ func (e *Emitter) event(c *Change, op Op, key, before, after []data.Value, heade
 	}
 	v[2] = a.Struct(t.source, c.Source)
 	v[3] = c.Transaction
+	if c.Tx != nil {
+		v[3] = c.Tx.Event(a, t.ID)
+	}
 	v[4] = opValues[op]
 	v[5], v[6], v[7] = data.Int64(c.Nanos/1e6), data.Int64(c.Nanos/1e3), data.Int64(c.Nanos)
 	rec := plugins.SourceRecord{Topic: t.Topic, Partition: plugins.NoPartition, ValueSchema: t.Envelope,

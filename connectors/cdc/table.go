@@ -17,6 +17,8 @@ type Column struct {
 	KeyOnly bool
 	// Character columns can be masked and truncated.
 	Character bool
+	// Zero stands in for a missing value where null is not allowed; null: what ZeroValue says.
+	Zero data.Value
 	// TypeName, Length and Scale describe the source's type for column.propagate.source.type; negative numbers are left out.
 	TypeName      string
 	Length, Scale int
@@ -126,6 +128,8 @@ func (c *Config) NewTable(def TableDef) (*Table, error) {
 		}
 		if s.Optional() {
 			t.Fill = append(t.Fill, data.Null)
+		} else if _, ok := s.Default(); !ok && !col.Zero.IsNull() {
+			t.Fill = append(t.Fill, col.Zero)
 		} else {
 			t.Fill = append(t.Fill, ZeroValue(s))
 		}

@@ -96,7 +96,14 @@ func (m TimeMode) TimestampSchema(fsp int) *data.Builder {
 	return Semantic(data.TypeInt64, SchemaMicroTimestamp)
 }
 
-// Timestamp encodes microseconds since the epoch. In nanoseconds mode values that do not fit become the largest or smallest number.
+// InfinityMicros and NegInfinityMicros stand for infinite timestamps: what Java's PostgreSQL driver, and so Debezium, uses.
+const (
+	InfinityMicros    = int64(9223372036825200000)
+	NegInfinityMicros = int64(-9223372036832400000)
+)
+
+// Timestamp encodes microseconds since the epoch. In nanoseconds mode what does not fit becomes null, the infinities the largest and
+// smallest number.
 func (m TimeMode) Timestamp(a *Arena, micros int64, fsp int) data.Value {
 	switch m {
 	case TimeConnect:
@@ -107,11 +114,13 @@ func (m TimeMode) Timestamp(a *Arena, micros int64, fsp int) data.Value {
 		b = appendClock(b, floorMod(micros, microsPerDay))
 		return data.StringBytes(a.Keep(append(b, 'Z')))
 	case TimeNanos:
-		if micros > math.MaxInt64/1000 {
+		switch {
+		case micros == InfinityMicros:
 			return data.Int64(math.MaxInt64)
-		}
-		if micros < math.MinInt64/1000 {
+		case micros == NegInfinityMicros:
 			return data.Int64(math.MinInt64)
+		case micros > math.MaxInt64/1000 || micros < math.MinInt64/1000:
+			return data.Null
 		}
 		return data.Int64(micros * 1000)
 	case TimeAdaptive, TimeAdaptiveMicros:

@@ -1,0 +1,507 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/moldau-io/moldau/connectors/cdc"
+	"github.com/moldau-io/moldau/plugins"
+	"github.com/moldau-io/moldau/plugins/configdef"
+)
+
+// Task captures one database. One goroutine reads and fills a bounded queue, Poll empties it, Commit moves the confirmed position.
+type Task struct {
+	cfg    *config
+	log    *slog.Logger
+	env    plugins.Env
+	queue  *cdc.Queue
+	met    *cdc.Metrics
+	asm    *assembler
+	stored *offset // where to begin; set before run starts, moved on by run alone
+
+	flushed atomic.Uint64
+	cancel  context.CancelFunc
+	done    chan struct{}
+	once    sync.Once
+	// heartbeats run on the catalog's connection.
+	attempts int64
+}
+
+var _ plugins.SourceTask = (*Task)(nil)
+
+// Start reads the stored position and begins to capture. The server need not be there: the task keeps trying.
+func (t *Task) Start(ctx context.Context, env plugins.Env, v configdef.Values) error {
+	cfg, err := parseConfig(v)
+	if err != nil {
+		return err
+	}
+	t.cfg, t.env, t.log = cfg, env, env.Logger
+	if t.log == nil {
+		t.log = slog.New(slog.DiscardHandler)
+	}
+	t.log = t.log.With("server", cfg.Prefix, "slot", cfg.slot)
+	t.queue = cdc.NewQueue(cfg.MaxQueue, cfg.MaxQueueBytes)
+	t.met = cfg.NewMetrics(env.Metrics, "postgres", t.queue)
+	if env.Offsets != nil {
+		m, err := env.Offsets.Offset(ctx, map[string]any{"server": cfg.Prefix})
+		if err != nil {
+			t.met.Unregister()
+			return fmt.Errorf("read stored offset: %w", err)
+		}
+		if t.stored, err = readOffset(m); err != nil {
+			t.met.Unregister()
+			return fmt.Errorf("%w; reset the connector's offsets to begin anew", err)
+		}
+	}
+	em := cfg.NewEmitter(max(env.TaskID, 0), runID(), &t.met.Stats)
+	t.asm = newAssembler(cfg, em, &t.met.Stats, nil)
+	t.asm.onError = t.onError
+	rctx, cancel := context.WithCancel(context.Background())
+	t.cancel, t.done = cancel, make(chan struct{})
+	go t.run(rctx)
+	return nil
+}
+
+// onError applies event.processing.failure.handling.mode to a change that cannot be converted.
+func (t *Task) onError(err error) error {
+	switch t.cfg.Failure {
+	case cdc.FailureWarn:
+		t.log.Warn("change is left out as it cannot be converted", "error", err)
+		return nil
+	case cdc.FailureSkip:
+		t.log.Debug("change is left out as it cannot be converted", "error", err)
+		return nil
+	}
+	return fatalError{err}
+}
+
+// runID is a random UUID, new at each start.
+func runID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// Poll implements plugins.SourceTask.
+func (t *Task) Poll(ctx context.Context) ([]plugins.SourceRecord, error) {
+	return t.queue.Poll(ctx, t.cfg.MaxBatch, t.cfg.PollInterval)
+}
+
+// Commit confirms the end of the last whole transaction at or before o, which is durable now; the server hears of it with the next report.
+func (t *Task) Commit(_ context.Context, _ map[string]any, o plugins.Offset) error {
+	var lsn uint64
+	switch p := o.(type) {
+	case nil:
+		return nil
+	case *offset:
+		if p.snapshot != "" && !p.snapshotCompleted {
+			return nil
+		}
+		lsn = p.lsnCommit
+	default:
+		q, err := readOffset(o.OffsetMap())
+		if err != nil {
+			return err
+		}
+		if q == nil || q.snapshot != "" && !q.snapshotCompleted {
+			return nil
+		}
+		lsn = q.lsnCommit
+	}
+	for {
+		old := t.flushed.Load()
+		if lsn <= old || t.flushed.CompareAndSwap(old, lsn) {
+			return nil
+		}
+	}
+}
+
+// Stop implements plugins.SourceTask.
+func (t *Task) Stop() error {
+	t.once.Do(func() {
+		if t.cancel == nil {
+			return
+		}
+		t.cancel()
+		t.queue.Close()
+		<-t.done
+		if t.cfg.dropSlot {
+			t.dropSlot()
+		}
+		t.met.Unregister()
+	})
+	return nil
+}
+
+func (t *Task) dropSlot() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		cat, err := openCatalog(ctx, t.cfg)
+		if err == nil {
+			err = cat.dropSlot(ctx)
+			cat.close()
+			if err == nil {
+				return
+			}
+		}
+		t.log.Warn("could not drop the slot on stop", "error", err)
+		sleep(ctx, 200*time.Millisecond)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// run captures until ctx is done, beginning again after errors that may pass. What an attempt learnt (the position in asm) stays.
+func (t *Task) run(ctx context.Context) {
+	defer close(t.done)
+	wait := firstRetryWait
+	phase := &capture{t: t}
+	for {
+		err := phase.run(ctx)
+		t.met.Connected.Store(false)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil { // initial_only is done: nothing more will come
+			<-ctx.Done()
+			return
+		}
+		if !retriable(err) {
+			t.queue.Fail(explain(t.cfg, err))
+			return
+		}
+		if phase.progressed {
+			t.attempts, wait, phase.progressed = 0, firstRetryWait, false
+		}
+		t.attempts++
+		if t.cfg.MaxRetries >= 0 && t.attempts > t.cfg.MaxRetries {
+			t.queue.Fail(fmt.Errorf("gave up after %d retries (errors.max.retries): %w", t.cfg.MaxRetries, err))
+			return
+		}
+		wait = min(wait, max(t.cfg.RetryWait, time.Millisecond))
+		t.log.Warn("lost the server, trying again", "error", err, "attempt", t.attempts, "wait", wait)
+		sleep(ctx, wait)
+		wait = min(wait*2, max(t.cfg.RetryWait, time.Millisecond))
+	}
+}
+
+const firstRetryWait = 250 * time.Millisecond
+
+// retriable reports whether an error may pass by itself.
+func retriable(err error) bool {
+	var fatal fatalError
+	if errors.As(err, &fatal) {
+		return false
+	}
+	var pe *pgconn.PgError
+	if errors.As(err, &pe) {
+		switch {
+		case strings.HasPrefix(pe.Code, "08"), // connection
+			strings.HasPrefix(pe.Code, "53"),       // resources
+			strings.HasPrefix(pe.Code, "57P"),      // shutdown, starting up, crash
+			strings.HasPrefix(pe.Code, "40"),       // serialization, deadlock
+			pe.Code == "55006", pe.Code == "55P03", // in use, lock timeout
+			pe.Code == "57014": // cancelled
+			return true
+		}
+		return false
+	}
+	var ne net.Error
+	return errors.Is(err, errStreamEnded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &ne) ||
+		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || isConnectError(err) || errors.Is(err, context.DeadlineExceeded) ||
+		strings.Contains(err.Error(), "conn closed")
+}
+
+func isConnectError(err error) bool {
+	var ce *pgconn.ConnectError
+	return errors.As(err, &ce)
+}
+
+// explain adds the remedy to errors that the server only names.
+func explain(cfg *config, err error) error {
+	var pe *pgconn.PgError
+	if !errors.As(err, &pe) {
+		return err
+	}
+	switch {
+	case pe.Code == "42704" && strings.Contains(pe.Message, "publication"):
+		return fmt.Errorf("%w: publication %q must exist from before the slot's position on; create it, drop slot %q and let the connector begin anew (snapshot.mode=when_needed)", err, cfg.publication, cfg.slot)
+	case pe.Code == "42704":
+		return fmt.Errorf("%w: the slot was dropped while in use; changes since then are lost: use snapshot.mode=when_needed, or reset the connector's offsets", err)
+	case pe.Code == "55000" && strings.Contains(pe.Message, "slot"):
+		return fmt.Errorf("%w: the server removed log that slot %q needed (max_slot_wal_keep_size, idle_replication_slot_timeout), so changes are lost: drop the slot and use snapshot.mode=when_needed, or reset the connector's offsets", err, cfg.slot)
+	case pe.Code == "42501":
+		return fmt.Errorf("%w: user %q needs the REPLICATION attribute and SELECT on the captured tables", err, cfg.user)
+	case pe.Code == "53400" || pe.Code == "53300":
+		return fmt.Errorf("%w: raise max_replication_slots, max_wal_senders or max_connections", err)
+	}
+	return err
+}
+
+// capture is the course of one task over all attempts.
+type capture struct {
+	t          *Task
+	begun      bool // the start position was decided
+	snapshot   bool // a snapshot is to be taken (again)
+	progressed bool // data flowed since the last error
+}
+
+// run makes one attempt.
+func (c *capture) run(ctx context.Context) error {
+	t := c.t
+	cat, err := openCatalog(ctx, t.cfg)
+	if err != nil {
+		return err
+	}
+	defer cat.close()
+	list, err := cat.tables(ctx)
+	if err != nil {
+		return err
+	}
+	if !c.begun {
+		if len(list) == 0 {
+			t.log.Warn("no table matches the filters yet; check table.include.list and schema.include.list")
+		}
+		if err := cat.setIdentities(ctx, list); err != nil {
+			return err
+		}
+		if c.snapshot, err = c.wantsSnapshot(ctx, cat); err != nil {
+			return err
+		}
+		if !c.snapshot && t.cfg.snapshotMode != "initial_only" {
+			if err := c.checkSlot(ctx, cat); err != nil {
+				return err
+			}
+		}
+		c.begun = true
+	}
+	if c.snapshot {
+		if err := c.takeSnapshot(ctx, cat); err != nil {
+			return err
+		}
+	}
+	if t.cfg.snapshotMode == "initial_only" {
+		t.log.Info("snapshot.mode=initial_only: nothing more to do")
+		return nil
+	}
+	return c.stream(ctx, cat)
+}
+
+// wantsSnapshot decides by snapshot.mode and the stored position.
+func (c *capture) wantsSnapshot(ctx context.Context, cat *catalog) (bool, error) {
+	t := c.t
+	o := t.stored
+	unfinished := o == nil || o.snapshot != "" && !o.snapshotCompleted
+	switch t.cfg.snapshotMode {
+	case "no_data":
+		if o != nil && o.snapshot != "" && !o.snapshotCompleted {
+			t.log.Warn("the stored offset is of an unfinished snapshot, which snapshot.mode=no_data does not finish")
+		}
+		return false, nil
+	case "always":
+		return true, nil
+	case "when_needed":
+		if unfinished {
+			return true, nil
+		}
+		s, err := cat.slot(ctx)
+		if err != nil {
+			return false, err
+		}
+		if s == nil || s.lost || s.confirmed > o.lsn && s.confirmed > o.lsnCommit {
+			t.log.Warn("the slot does not reach back to the stored offset; taking a new snapshot", "offset", formatLSN(o.lsn))
+			return true, nil
+		}
+		return false, nil
+	}
+	return unfinished, nil
+}
+
+// checkSlot makes sure that the stream can go on from the stored position without a gap, and creates the slot where there is no position
+// to go on from.
+func (c *capture) checkSlot(ctx context.Context, cat *catalog) error {
+	t := c.t
+	if err := cat.ensurePublication(ctx); err != nil {
+		return err
+	}
+	s, err := cat.slot(ctx)
+	if err != nil {
+		return err
+	}
+	o := t.stored
+	trust := t.cfg.mismatch == "trust_slot" || t.cfg.mismatch == "trust_greater_lsn"
+	switch {
+	case s == nil && o != nil && !trust:
+		return fatalf("replication slot %q does not exist although changes up to %s were read: whatever was changed since is lost. "+
+			"Use snapshot.mode=when_needed to read the tables again, or offset.mismatch.strategy=trust_slot to go on with a gap", t.cfg.slot, formatLSN(o.lsn))
+	case s == nil:
+		e, err := t.cfg.createSlot(ctx, cat.version, false)
+		if err != nil {
+			return err
+		}
+		e.close()
+		t.stored = nil
+		t.asm.resume(&offset{lsnCommit: e.lsn, lsn: e.lsn, kind: "COMMIT"})
+		t.asm.pos = nil // to be stored with the first record or mark
+		return nil
+	case s.lost:
+		return fatalf("replication slot %q has lost the log it needs (max_slot_wal_keep_size, idle_replication_slot_timeout): drop it and use snapshot.mode=when_needed", t.cfg.slot)
+	case o == nil:
+		t.asm.resume(nil)
+		return nil
+	case s.confirmed > o.lsn && s.confirmed > o.lsnCommit:
+		if !trust {
+			return fatalf("replication slot %q stands at %s, beyond the stored offset %s: someone else moved or recreated it and changes in between are lost. "+
+				"Use snapshot.mode=when_needed to read the tables again, or offset.mismatch.strategy=trust_slot to go on with a gap", t.cfg.slot, formatLSN(s.confirmed), formatLSN(o.lsn))
+		}
+		t.log.Warn("the slot is ahead of the stored offset; going on from the slot as offset.mismatch.strategy says", "slot", formatLSN(s.confirmed), "offset", formatLSN(o.lsn))
+		o = &offset{lsnCommit: s.confirmed, lsn: s.confirmed, kind: "COMMIT"}
+	case t.cfg.mismatch == "trust_slot" && s.confirmed < o.lsnCommit:
+		t.log.Warn("the stored offset is ahead of the slot; going on from the slot as offset.mismatch.strategy says", "slot", formatLSN(s.confirmed), "offset", formatLSN(o.lsn))
+		o = &offset{lsnCommit: s.confirmed, lsn: s.confirmed, kind: "COMMIT"}
+	}
+	t.stored = o
+	t.asm.resume(o)
+	t.flushed.Store(o.lsnCommit)
+	return nil
+}
+
+// takeSnapshot reads the tables as of a slot's position and leaves the assembler ready to stream from there.
+func (c *capture) takeSnapshot(ctx context.Context, cat *catalog) error {
+	t := c.t
+	sleep(ctx, t.cfg.SnapshotDelay)
+	s := &snapshot{cfg: t.cfg, log: t.log, queue: t.queue, met: t.met, em: t.asm.em, partition: t.asm.partition}
+	var exp *exported
+	if t.cfg.snapshotMode != "initial_only" {
+		if err := cat.ensurePublication(ctx); err != nil {
+			return err
+		}
+		have, err := cat.slot(ctx)
+		if err != nil {
+			return err
+		}
+		if have != nil && have.lost {
+			t.log.Warn("replacing the slot, which has lost its log")
+			if err := cat.dropSlot(ctx); err != nil {
+				return err
+			}
+			have = nil
+		}
+		t.log.Info("creating a slot and its snapshot; the server waits for transactions that are running")
+		if exp, err = t.cfg.createSlot(ctx, cat.version, have != nil); err != nil {
+			return err
+		}
+	}
+	defer func() { exp.close() }()
+	name, lsn := "", uint64(0)
+	if exp != nil {
+		name, lsn = exp.snapshot, exp.lsn
+	}
+	end, err := s.take(ctx, cat, name, lsn)
+	if err != nil {
+		return err
+	}
+	c.snapshot = false
+	t.stored = end
+	t.asm.resume(end)
+	t.log.Info("snapshot is complete", "lsn", formatLSN(end.lsn))
+	if t.cfg.snapshotMode != "initial_only" {
+		sleep(ctx, t.cfg.StreamingDelay)
+	}
+	return nil
+}
+
+// stream follows the slot from the assembler's position.
+func (c *capture) stream(ctx context.Context, cat *catalog) error {
+	t := c.t
+	timeout, err := cat.walSenderTimeout(ctx)
+	if err != nil {
+		return err
+	}
+	from := t.asm.restart()
+	pc, err := t.cfg.replicationConn(ctx)
+	if err != nil {
+		return err
+	}
+	h, frames, err := startReplication(ctx, pc, t.cfg, cat.version, from)
+	for retry := 0; err != nil && slotInUse(err); retry++ {
+		// A slot stays busy until the server notices that its last user is gone: look again soon, give up when the time is over.
+		if total := t.cfg.slotRetryDelay * time.Duration(t.cfg.slotRetries); time.Duration(retry)*slotPoll(t.cfg) >= total {
+			return fatalf("slot.max.retries: %w", err)
+		}
+		if retry == 0 {
+			t.log.Warn("the slot is in use, waiting for it", "error", err)
+		}
+		sleep(ctx, slotPoll(t.cfg))
+		if pc, err = t.cfg.replicationConn(ctx); err != nil {
+			return err
+		}
+		h, frames, err = startReplication(ctx, pc, t.cfg, cat.version, from)
+	}
+	if err != nil {
+		return err
+	}
+	t.log.Info("streaming", "from", formatLSN(from), "publication", t.cfg.publication)
+	t.met.Connected.Store(true)
+	t.asm.source = newBuilder(ctx, cat, t.log)
+	s := &stream{cfg: t.cfg, conn: h.Conn, log: t.log, asm: t.asm, queue: t.queue, met: t.met, flushed: &t.flushed, frames: frames,
+		interval: t.cfg.reportInterval(timeout), onProgress: func() { c.progressed = true }}
+	if q := t.cfg.HeartbeatQuery; q != "" {
+		s.heartbeat = func(ctx context.Context) error {
+			if _, err := cat.conn.Exec(ctx, q); err != nil {
+				if retriable(err) {
+					return fmt.Errorf("heartbeat.action.query: %w", err)
+				}
+				t.log.Warn("heartbeat.action.query failed", "error", err)
+			}
+			return nil
+		}
+	}
+	defer s.close()
+	return s.run(ctx)
+}
+
+func slotPoll(c *config) time.Duration {
+	return max(min(c.slotRetryDelay, 500*time.Millisecond), time.Millisecond)
+}
+
+func slotInUse(err error) bool {
+	var pe *pgconn.PgError
+	return errors.As(err, &pe) && pe.Code == "55006"
+}
+
+// walSenderTimeout reads how long the server waits to hear from a client, 0 for ever.
+func (c *catalog) walSenderTimeout(ctx context.Context) (time.Duration, error) {
+	var ms int64
+	err := c.conn.QueryRow(ctx, "SELECT setting::bigint FROM pg_settings WHERE name = 'wal_sender_timeout'").Scan(&ms)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read wal_sender_timeout: %w", err)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
