@@ -418,3 +418,13 @@ func intProp(m map[string]string, key string, def int) int {
 	}
 	return def
 }
+
+// IsClientSecurity reports whether key is one of the client security properties that ClientOptions reads.
+func IsClientSecurity(key string) bool {
+	for _, k := range securityKeys() {
+		if k.Name == key {
+			return true
+		}
+	}
+	return false
+}

@@ -72,12 +72,11 @@ func (w *Worker) parse(ctx context.Context, raw map[string]string) (*parsed, err
 		return nil, &api.Error{Code: 400, Message: w.unknownClass(resolved["connector.class"])}
 	}
 	p := &parsed{spec: spec, resolved: resolved, secrets: newRedactor(raw, resolved)}
-	v := w.set.values
 	def := sourceDef
 	if spec.Kind == plugins.KindSink {
 		def = sinkDef
 	}
-	base := p.add("", def(workerDefaults{v.Str("key.converter"), v.Str("value.converter"), v.Str("header.converter")}), "")
+	base := p.add("", def(w.workerDefaults()), "")
 	p.base = base.values
 	if spec.Kind == plugins.KindSink {
 		checkSink(resolved, w.set.groupID, base.result)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/moldau-io/moldau/core/connect/api"
+	"github.com/moldau-io/moldau/plugins"
+	"github.com/moldau-io/moldau/plugins/configdef"
 )
 
 func fail(code int, format string, args ...any) error {
@@ -361,4 +363,43 @@ func (w *Worker) Validate(ctx context.Context, plugin string, config map[string]
 		return nil, fail(500, "%s", p.secrets.clean(err.Error()))
 	}
 	return p.infos(config), nil
+}
+
+// PluginConfig lists the keys of a plugin of any kind.
+func (w *Worker) PluginConfig(name string) ([]*api.ConfigKeyInfo, error) {
+	reg := w.cfg.Plugins
+	var def *configdef.Def
+	if s, ok := reg.Connector(name); ok {
+		d := w.workerDefaults()
+		if s.Kind == plugins.KindSink {
+			def = sinkDef(d).Merge(s.Config)
+		} else {
+			def = sourceDef(d).Merge(s.Config)
+		}
+	} else if s, ok := reg.Converter(name); ok {
+		def = s.Config
+	} else if s, ok := reg.HeaderConverter(name); ok {
+		def = s.Config
+	} else if s, ok := reg.Transform(name); ok {
+		def = s.Config
+	} else if s, ok := reg.Predicate(name); ok {
+		def = s.Config
+	} else {
+		return nil, fail(404, "Unknown plugin %s.", name)
+	}
+	out, order := []*api.ConfigKeyInfo{}, map[string]int{}
+	if def == nil {
+		return out, nil
+	}
+	for _, k := range def.Keys() {
+		if !k.Internal {
+			out = append(out, keyInfo(k, k.Name, k.Group, order))
+		}
+	}
+	return out, nil
+}
+
+func (w *Worker) workerDefaults() workerDefaults {
+	v := w.set.values
+	return workerDefaults{v.Str("key.converter"), v.Str("value.converter"), v.Str("header.converter")}
 }
