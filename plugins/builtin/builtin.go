@@ -7,6 +7,8 @@ import (
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/converters"
+	"github.com/moldau-io/moldau/plugins/predicates"
+	"github.com/moldau-io/moldau/plugins/transforms"
 )
 
 // Options are what the plugins take from the process they run in.
@@ -23,4 +25,6 @@ func Register(r *plugins.Registry) { RegisterWith(r, Options{}) }
 func RegisterWith(r *plugins.Registry, o Options) {
 	converters.Register(r)
 	r.AddConverter(converters.AvroSpec(o.openRegistry))
+	transforms.Register(r)
+	predicates.Register(r)
 }
