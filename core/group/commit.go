@@ -2,6 +2,7 @@ package group
 
 import (
 	"log/slog"
+	"math"
 	"slices"
 	"strings"
 
@@ -99,7 +100,7 @@ func (s *Shard) offsetCommit(e OffsetCommit) {
 				v.commitMs = p.Timestamp
 			}
 			if r.Version >= 2 && r.Version <= 4 && r.RetentionTimeMillis != -1 {
-				v.expireMs = s.now + r.RetentionTimeMillis
+				v.expireMs = s.now + min(r.RetentionTimeMillis, math.MaxInt64-s.now)
 			}
 			b.add(&offsetOp{key: offsetKey{g.id, e.Names[i], p.Partition}, value: v})
 		}

@@ -393,6 +393,9 @@ func (s *Shard) prepareRebalance(g *group, reason string) {
 	}
 }
 
+// minJoinWaitMs is the least time between two attempts to complete a join phase that no one joins.
+const minJoinWaitMs = 1000
+
 func (s *Shard) setJoinTimer(g *group) {
 	s.timers.cancel(&g.joinTimer)
 	g.joinTimer.kind = timerJoin
@@ -428,9 +431,10 @@ func (s *Shard) completeJoin(g *group) {
 		}
 	}
 	if !g.electJoinedLeader() && len(g.members) > 0 {
-		// Only static members are left, and none of them joined: wait on.
+		// Only static members are left, and none of them joined: wait on, and not in a tight loop.
 		s.note(slog.LevelError, "group could not complete its rebalance because no members rejoined", "group", g.id)
-		s.setJoinTimer(g)
+		g.joinTimer.kind = timerJoin
+		s.timers.set(&g.joinTimer, s.now+max(g.rebalanceTimeoutMs(), minJoinWaitMs))
 		return
 	}
 	g.nextGeneration(s.now)
