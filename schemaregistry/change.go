@@ -21,7 +21,7 @@ func (d *decider) deleteVersion(s *State, q qualified, number int, asked string,
 	if s.modeInScope(q).readOnly() {
 		return 0, nil, errReadOnly(q)
 	}
-	if len(s.referrers[v.key()]) > 0 {
+	if len(s.referring(v.key(), referrers(permanent))) > 0 {
 		return 0, nil, errReferenced(v.key())
 	}
 	if !permanent {
@@ -32,9 +32,31 @@ func (d *decider) deleteVersion(s *State, q qualified, number int, asked string,
 	}
 	records := s.tombstones(key{kind: keySchema, subject: subject, version: v.number})
 	if len(s.versions(subject, WithDeleted)) == 1 {
+		records = append(records, s.settingsTombstones(subject)...)
 		records = append(records, s.markTombstones(subject)...)
 	}
 	return v.number, records, nil
+}
+
+// referrers are the versions that keep a version from being deleted: a soft-deleted one may come back, but not without what it
+// refers to.
+func referrers(permanent bool) Filter {
+	if permanent {
+		return WithDeleted
+	}
+	return Live
+}
+
+// settingsTombstones removes the subject's own mode and config.
+func (s *State) settingsTombstones(subject string) []Record {
+	var records []Record
+	if _, ok := s.modes[subject]; ok && subject != "" {
+		records = append(records, s.tombstones(key{kind: keyMode, subject: subject})...)
+	}
+	if _, ok := s.configs[subject]; ok && subject != "" {
+		records = append(records, s.tombstones(key{kind: keyConfig, subject: subject})...)
+	}
+	return records
 }
 
 // markTombstones removes the subject's DELETE_SUBJECT record, which means nothing once its versions are gone. They are written
@@ -69,8 +91,8 @@ func (d *decider) deleteSubject(s *State, q qualified, permanent bool) ([]int, [
 		if permanent && !v.deleted {
 			return nil, nil, errorf(40405, "Subject '%s' was not deleted first before being permanently deleted", subject)
 		}
-		for from := range s.referrers[v.key()] {
-			if from.Subject != subject {
+		for _, from := range s.referring(v.key(), referrers(permanent)) {
+			if from.subject != subject {
 				return nil, nil, errReferenced(v.key())
 			}
 		}
@@ -82,12 +104,7 @@ func (d *decider) deleteSubject(s *State, q qualified, permanent bool) ([]int, [
 	for _, v := range slices.Backward(versions) {
 		records = append(records, s.tombstones(key{kind: keySchema, subject: subject, version: v.number})...)
 	}
-	if _, ok := s.modes[subject]; ok && subject != "" {
-		records = append(records, s.tombstones(key{kind: keyMode, subject: subject})...)
-	}
-	if _, ok := s.configs[subject]; ok && subject != "" {
-		records = append(records, s.tombstones(key{kind: keyConfig, subject: subject})...)
-	}
+	records = append(records, s.settingsTombstones(subject)...)
 	return numbers, append(records, s.markTombstones(subject)...), nil
 }
 
@@ -99,28 +116,32 @@ func scopeOf(subject string) string {
 	return normalSubject(subject)
 }
 
-// setConfig decides a PUT of config. The answer is what the client gave.
-func (d *decider) setConfig(s *State, subject string, body map[string]json.RawMessage) (map[string]json.RawMessage, []Record, error) {
+// setConfig decides a PUT of config. The answer is the configuration that it makes.
+func (d *decider) setConfig(s *State, subject string, body map[string]json.RawMessage) (Config, []Record, error) {
 	scope := scopeOf(subject)
-	if scope != "" && qualify(scope).name != "" && !validSubject(subject) {
-		return nil, nil, errInvalidSubject(subject)
-	}
-	c, echo, err := s.configs[scope].update(body)
+	c, err := s.configs[scope].update(body)
 	if err != nil {
-		return nil, nil, err
+		return Config{}, nil, err
 	}
-	if s.modeInScope(qualify(scope)).readOnly() {
-		return nil, nil, errorf(42205, "Subject %s is in read-only mode", nullName(scope))
+	if !validScope(subject) {
+		return Config{}, nil, errInvalidSubject(subject)
 	}
-	return echo, []Record{configRecord(scope, c)}, nil
+	if err := s.checkScopeWritable(scope); err != nil {
+		return Config{}, nil, err
+	}
+	return c, []Record{configRecord(scope, c)}, nil
 }
 
-// nullName prints the registry's own scope as Java prints no subject.
-func nullName(scope string) string {
-	if scope == "" {
-		return "null"
+// checkScopeWritable refuses changes of config where schemas are read-only. No subject prints as in Java.
+func (s *State) checkScopeWritable(scope string) error {
+	q := qualify(scope)
+	if !s.modeInScope(q).readOnly() {
+		return nil
 	}
-	return scope
+	if scope == "" {
+		scope = "null"
+	}
+	return errorf(42205, "Subject %s in context %s is in read-only mode", scope, q.contextSubject())
 }
 
 // deleteConfig decides a DELETE of config, and returns what was configured.
@@ -130,41 +151,43 @@ func (d *decider) deleteConfig(s *State, subject string) (Config, []Record, erro
 	if !ok && scope != "" {
 		return Config{}, nil, errSubjectNotFound(scope)
 	}
-	if s.modeInScope(qualify(scope)).readOnly() {
-		return Config{}, nil, errorf(42205, "Subject %s is in read-only mode", nullName(scope))
+	if err := s.checkScopeWritable(scope); err != nil {
+		return Config{}, nil, err
 	}
-	if scope == "" {
-		old = old.under(Config{CompatibilityLevel: s.level})
-	}
+	old = old.under(Config{CompatibilityLevel: s.configInScope(qualify(scope)).CompatibilityLevel})
 	if !ok {
 		return old, nil, nil
 	}
 	return old, s.tombstones(key{kind: keyConfig, subject: scope}), nil
 }
 
-// setMode decides a PUT of a mode.
-func (d *decider) setMode(s *State, subject, mode string, force bool) (Mode, []Record, error) {
+// setMode decides a PUT of a mode; "" takes the mode away.
+func (d *decider) setMode(s *State, subject, mode string, force bool) ([]Record, error) {
 	scope := scopeOf(subject)
 	q := qualify(scope)
-	m, ok := parseMode(mode)
-	if !ok {
-		return "", nil, errInvalidMode()
+	if !validScope(subject) {
+		return nil, errInvalidSubject(subject)
 	}
-	if q.name != "" && !validSubject(subject) {
-		return "", nil, errInvalidSubject(subject)
+	m, ok := parseMode(mode)
+	switch {
+	case mode == "":
+	case !ok:
+		return nil, errInvalidMode()
+	case m == Forward && q.context != globalContext:
+		return nil, errorf(42204, "Forward mode only supported on global level")
 	}
 	if !d.mutableMode {
-		return "", nil, errorf(42205, "Mode changes are not allowed")
-	}
-	if m == Forward && q.context != globalContext {
-		return "", nil, errorf(42205, "Forward mode only supported on global level")
+		return nil, errorf(42205, "Mode changes are not allowed")
 	}
 	var records []Record
 	if m == Import && s.modeInScope(q) != Import && !force {
 		inScope := s.inScope(q)
 		for _, v := range inScope {
 			if !v.deleted {
-				return "", nil, errorf(42205, "Cannot import since found existing subjects")
+				return nil, errorf(42205, "Cannot import since found existing subjects")
+			}
+			if len(s.referring(v.key(), WithDeleted)) > 0 {
+				return nil, errReferenced(v.key())
 			}
 		}
 		for _, v := range slices.Backward(inScope) {
@@ -172,7 +195,10 @@ func (d *decider) setMode(s *State, subject, mode string, force bool) (Mode, []R
 		}
 		records = append(records, clearRecord(scope))
 	}
-	return m, append(records, modeRecord(scope, m)), nil
+	if mode == "" {
+		return s.tombstones(key{kind: keyMode, subject: scope}), nil
+	}
+	return append(records, modeRecord(scope, m)), nil
 }
 
 // inScope returns the versions of a subject, or of all subjects of a context, in order.
@@ -192,7 +218,7 @@ func (d *decider) deleteMode(s *State, subject string, recursive bool) (Mode, []
 	scope := scopeOf(subject)
 	q := qualify(scope)
 	old, ok := s.modes[scope]
-	if !ok && scope != "" {
+	if !ok && scope != "" && !recursive {
 		return "", nil, errSubjectNotFound(scope)
 	}
 	if !d.mutableMode {
@@ -201,7 +227,7 @@ func (d *decider) deleteMode(s *State, subject string, recursive bool) (Mode, []
 	var records []Record
 	if ok {
 		records = s.tombstones(key{kind: keyMode, subject: scope})
-	} else {
+	} else if scope == "" {
 		old = s.mode
 	}
 	if recursive && q.name == "" {

@@ -58,7 +58,7 @@ func errInvalidLevel() *Error {
 }
 
 func errInvalidMode() *Error {
-	return errorf(42204, "Invalid mode. Valid values are READWRITE, READONLY, and IMPORT.")
+	return errorf(42204, "Invalid mode. Valid values are READWRITE, READONLY, IMPORT and FORWARD.")
 }
 
 func errInvalidSubject(s string) *Error {

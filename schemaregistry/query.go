@@ -196,13 +196,22 @@ func (s *State) contextNames() []string {
 	return out
 }
 
-// referredBy returns the ids of the live schemas that refer to a version, ascending.
-func (s *State) referredBy(sv SubjectVersion) []int {
-	out := []int{}
+// referring returns the versions within the filter that refer to a version.
+func (s *State) referring(sv SubjectVersion, f Filter) []*version {
+	var out []*version
 	for from := range s.referrers[sv] {
-		if v := s.version(from); v != nil {
-			out = append(out, v.id)
+		if v := s.version(from); v != nil && f.has(v) {
+			out = append(out, v)
 		}
+	}
+	return out
+}
+
+// referredBy returns the ids of the schemas within the filter that refer to a version, ascending.
+func (s *State) referredBy(sv SubjectVersion, f Filter) []int {
+	out := []int{}
+	for _, v := range s.referring(sv, f) {
+		out = append(out, v.id)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -231,11 +240,8 @@ func (s *State) configInScope(q qualified) Config {
 	return out.under(Config{CompatibilityLevel: s.level})
 }
 
-// modeInScope returns what applies to a subject. Read-only for all contexts outweighs the rest.
+// modeInScope returns what applies to a subject. The deprecated READONLY_OVERRIDE of the registry outweighs the rest.
 func (s *State) modeInScope(q qualified) Mode {
-	if m := s.modes[":"+globalContext+":"]; m.readOnly() || m == Forward {
-		return m
-	}
 	if s.modes[""] == ReadOnlyOverride {
 		return ReadOnlyOverride
 	}

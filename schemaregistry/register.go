@@ -125,10 +125,11 @@ type registration struct {
 
 // same answers a registration that changes nothing, without a write; nil if there is something to decide.
 func (d *decider) same(s *State, q qualified, r Request, o RegisterOptions) (*version, error) {
-	if r.Schema == "" {
-		return nil, nil
+	config := s.configInScope(q)
+	if strings.TrimSpace(r.Schema) == "" || config.DefaultMetadata != nil || config.OverrideMetadata != nil || config.DefaultRuleSet != nil || config.OverrideRuleSet != nil {
+		return nil, nil // the schema is not what will be compared
 	}
-	c, err := d.candidate(s, q, r, false, o.Normalize || isTrue(s.configInScope(q).Normalize))
+	c, err := d.candidate(s, q, r, false, o.Normalize || isTrue(config.Normalize))
 	if err != nil {
 		return nil, err
 	}
@@ -170,11 +171,7 @@ func (d *decider) register(s *State, q qualified, r Request, o RegisterOptions) 
 			return nil, err
 		}
 	}
-	strict := d.validateNew
-	if config.ValidateNewSchemas != nil {
-		strict = *config.ValidateNewSchemas
-	}
-	c, err := d.candidate(s, q, r, strict && !given, !mode.imports() && (o.Normalize || isTrue(config.Normalize)))
+	c, err := d.candidate(s, q, r, d.strict(config) && !given, !mode.imports() && (o.Normalize || isTrue(config.Normalize)))
 	if err != nil {
 		return nil, err
 	}
@@ -191,10 +188,18 @@ func (d *decider) register(s *State, q qualified, r Request, o RegisterOptions) 
 	return d.write(s, c, r, next, given)
 }
 
+// strict says whether new schemas are validated.
+func (d *decider) strict(config Config) bool {
+	if config.ValidateNewSchemas != nil {
+		return *config.ValidateNewSchemas
+	}
+	return d.validateNew
+}
+
 // merged fills a request from the subject's newest version and the config: metadata and rules that it does not name are kept.
 func merged(r Request, previous *version, config Config, next int) (Request, error) {
 	metadata, rules := r.Metadata, r.RuleSet
-	if r.Schema == "" {
+	if strings.TrimSpace(r.Schema) == "" {
 		if previous == nil {
 			return r, errorf(42201, "Empty schema")
 		}
@@ -244,7 +249,7 @@ func (d *decider) write(s *State, c *candidate, r Request, next int, given bool)
 		out.records = append(out.records, contextRecord(c.q.context))
 	}
 	for _, old := range s.versions(c.q.String(), OnlyDeleted) {
-		if old.id == id && old.number < number && len(s.referrers[old.key()]) == 0 {
+		if old.id == id && old.number < number && len(s.referring(old.key(), WithDeleted)) == 0 {
 			out.records = append(out.records, s.tombstones(key{kind: keySchema, subject: old.subject, version: old.number})...)
 		}
 	}
@@ -278,6 +283,9 @@ func (d *decider) check(s *State, c *candidate, config Config, versions []*versi
 	var messages []string
 	if validate {
 		messages = reservedFields(c, versions)
+	}
+	if len(messages) == 0 && level != avro.None && slices.ContainsFunc(versions, func(v *version) bool { return v.content.kind != TypeAvro }) {
+		messages = []string{"Incompatible because of different schema type"}
 	}
 	if len(messages) == 0 {
 		var err error

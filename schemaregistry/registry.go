@@ -428,7 +428,10 @@ func (r *Registry) Check(subject string, number int, req Request, normalize bool
 			versions = []*version{v}
 		}
 		config := s.configInScope(q)
-		c, err := r.decide.candidate(s, q, req, false, normalize || isTrue(config.Normalize))
+		if strings.TrimSpace(req.Schema) == "" {
+			return errorf(42201, "Empty schema")
+		}
+		c, err := r.decide.candidate(s, q, req, r.decide.strict(config), normalize || isTrue(config.Normalize))
 		if err != nil {
 			return err
 		}
@@ -551,13 +554,13 @@ func (r *Registry) Version(subject string, number int, deleted bool) (Schema, er
 	return out, err
 }
 
-// ReferencedBy returns the ids of the schemas that refer to a version.
-func (r *Registry) ReferencedBy(subject string, number int) ([]int, error) {
+// ReferencedBy returns the ids of the schemas within the filter that refer to a version.
+func (r *Registry) ReferencedBy(subject string, number int, f Filter) ([]int, error) {
 	var out []int
 	err := r.view(func(s *State) error {
 		v, err := s.get(normalSubject(subject), number, WithDeleted)
 		if err == nil {
-			out = s.referredBy(v.key())
+			out = s.referredBy(v.key(), f)
 		}
 		return err
 	})
@@ -697,21 +700,21 @@ func (r *Registry) Config(subject string, inScope bool) (Config, error) {
 		scope := scopeOf(subject)
 		c, ok := s.configs[scope]
 		switch {
-		case scope == "" || inScope:
+		case inScope:
 			out = s.configInScope(qualify(scope))
-		case !ok:
+		case !ok && scope != "" && qualify(scope).context != globalContext:
 			return errorf(40408, "Subject '%s' does not have subject-level compatibility configured", scope)
 		default:
-			out = c
+			out = c.under(Config{CompatibilityLevel: s.configInScope(qualify(scope)).CompatibilityLevel})
 		}
 		return nil
 	})
 	return out, err
 }
 
-// SetConfig merges the members of a request's body into the configuration of a subject, and returns those that it understood.
-func (r *Registry) SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (map[string]json.RawMessage, error) {
-	var out map[string]json.RawMessage
+// SetConfig merges the members of a request's body into the configuration of a subject, and returns what that makes.
+func (r *Registry) SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (Config, error) {
+	var out Config
 	err := r.change(ctx, "Update config", func(s *State) (records []Record, err error) {
 		out, records, err = r.decide.setConfig(s, subject, body)
 		return records, err
@@ -736,8 +739,10 @@ func (r *Registry) Mode(subject string, inScope bool) (Mode, error) {
 		scope := scopeOf(subject)
 		m, ok := s.modes[scope]
 		switch {
-		case scope == "" || inScope:
+		case inScope:
 			out = s.modeInScope(qualify(scope))
+		case !ok && (scope == "" || qualify(scope).context == globalContext):
+			out = s.mode
 		case !ok:
 			return errorf(40409, "Subject '%s' does not have subject-level mode configured", scope)
 		default:
@@ -748,14 +753,9 @@ func (r *Registry) Mode(subject string, inScope bool) (Mode, error) {
 	return out, err
 }
 
-// SetMode sets the mode of a subject. force lets IMPORT be entered although there are schemas.
-func (r *Registry) SetMode(ctx context.Context, subject, mode string, force bool) (Mode, error) {
-	var out Mode
-	err := r.change(ctx, "Update mode", func(s *State) (records []Record, err error) {
-		out, records, err = r.decide.setMode(s, subject, mode, force)
-		return records, err
-	}, nil)
-	return out, err
+// SetMode sets the mode of a subject, "" takes it away. force lets IMPORT be entered although there are schemas.
+func (r *Registry) SetMode(ctx context.Context, subject, mode string, force bool) error {
+	return r.change(ctx, "Update mode", func(s *State) ([]Record, error) { return r.decide.setMode(s, subject, mode, force) }, nil)
 }
 
 // DeleteMode removes the mode of a subject, and returns what it was.

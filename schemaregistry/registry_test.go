@@ -112,7 +112,7 @@ func TestTopicHoldsConfluentsRecords(t *testing.T) {
 	ctx := context.Background()
 	_, err := r.Register(ctx, "s", Request{Schema: `"int"`}, RegisterOptions{})
 	require.NoError(t, err)
-	_, err = r.SetMode(ctx, "s", "readonly", false)
+	err = r.SetMode(ctx, "s", "readonly", false)
 	require.NoError(t, err)
 	_, err = r.DeleteMode(ctx, "s", false)
 	require.NoError(t, err)

@@ -79,7 +79,7 @@ type State struct {
 	modes    map[string]Mode
 	// marks are the subjects with a DELETE_SUBJECT record, and up to which version it deletes.
 	marks map[string]int
-	// referrers are the live versions that refer to a version.
+	// referrers are the versions, soft-deleted ones among them, that refer to a version.
 	referrers map[SubjectVersion]map[SubjectVersion]int
 	// spellings are the key bytes seen for a key, by its canonical bytes, if they are others.
 	spellings map[string][]string
@@ -287,20 +287,20 @@ func (s *State) insert(q qualified, v *version) {
 	}
 	i, _ := sub.find(v.number)
 	sub.versions = slices.Insert(sub.versions, i, v)
+	s.refer(v, 1)
 	if v.deleted {
 		s.deleted++
 	} else {
 		s.live++
-		s.refer(v, 1)
 	}
 }
 
 func (s *State) remove(v *version) {
+	s.refer(v, -1)
 	if v.deleted {
 		s.deleted--
 	} else {
 		s.live--
-		s.refer(v, -1)
 	}
 	sub := s.subjects[v.subject]
 	if i, ok := sub.find(v.number); ok {
@@ -345,11 +345,9 @@ func (s *State) setDeleted(v *version, deleted bool) {
 	if deleted {
 		s.live--
 		s.deleted++
-		s.refer(v, -1)
 	} else {
 		s.live++
 		s.deleted--
-		s.refer(v, 1)
 	}
 }
 

@@ -14,12 +14,12 @@ const globalContext = ".__GLOBAL"
 // qualified is a subject in a context. In text it is `:.context:subject`, or only the subject in the default context.
 type qualified struct{ context, name string }
 
-// qualify parses a subject. A subject that looks qualified but is not, such as ":a:b", is a plain name.
+// qualify parses a subject. A context by itself needs no colon at its end. What looks qualified but is not, such as ":a:b", is a
+// plain name.
 func qualify(subject string) qualified {
 	if strings.HasPrefix(subject, ":.") {
-		if i := strings.IndexByte(subject[1:], ':'); i >= 0 {
-			return qualified{subject[1 : i+1], subject[i+2:]}
-		}
+		context, name, _ := strings.Cut(subject[1:], ":")
+		return qualified{context, name}
 	}
 	return qualified{defaultContext, subject}
 }
@@ -31,8 +31,8 @@ func (q qualified) String() string {
 	return ":" + q.context + ":" + q.name
 }
 
-// contextSubject is the subject that stands for the whole context.
-func (q qualified) contextSubject() string { return ":" + q.context + ":" }
+// contextSubject is the subject that stands for the whole context, "" for the default one.
+func (q qualified) contextSubject() string { return qualified{context: q.context}.String() }
 
 // in returns the reading of subject next to q: a subject that names no context is in q's.
 func (q qualified) in(subject string) qualified {
@@ -47,8 +47,13 @@ func normalSubject(subject string) string { return qualify(subject).String() }
 
 // validSubject refuses names that no log or terminal should see, and the reserved ones.
 func validSubject(subject string) bool {
+	return validScope(subject) && qualify(subject).context != globalContext
+}
+
+// validScope is validSubject for config and mode, which the global context may have.
+func validScope(subject string) bool {
 	q := qualify(subject)
-	return strings.IndexFunc(subject, unicode.IsControl) < 0 && q.name != "__GLOBAL" && q.name != "__EMPTY" && q.context != globalContext
+	return strings.IndexFunc(subject, unicode.IsControl) < 0 && q.name != "__GLOBAL" && q.name != "__EMPTY"
 }
 
 // matches says whether the subject is within prefix, where ":*:" stands for all contexts.

@@ -162,9 +162,8 @@ func (c Config) under(outer Config) Config {
 	return c
 }
 
-// update applies the body of a PUT: members that are absent stay, null clears. It returns the members given, for the answer.
-func (c Config) update(body map[string]json.RawMessage) (Config, map[string]json.RawMessage, error) {
-	echo := map[string]json.RawMessage{}
+// update applies the body of a PUT: members that are absent stay, null clears.
+func (c Config) update(body map[string]json.RawMessage) (Config, error) {
 	targets := map[string]any{"alias": &c.Alias, "aliasForDeks": &c.AliasForDeks, "normalize": &c.Normalize, "validateFields": &c.ValidateFields,
 		"validateNewSchemas": &c.ValidateNewSchemas, "validateRules": &c.ValidateRules, "compatibility": &c.CompatibilityLevel,
 		"compatibilityPolicy": &c.CompatibilityPol, "compatibilityGroup": &c.CompatibilityGroup, "defaultMetadata": &c.DefaultMetadata,
@@ -177,37 +176,31 @@ func (c Config) update(body map[string]json.RawMessage) (Config, map[string]json
 		if string(raw) == "null" {
 			if s, ok := target.(*string); ok {
 				*s = ""
-			} else if err := json.Unmarshal(raw, target); err != nil {
-				return c, nil, errorf(422, "%s: %v", name, err)
+				continue
 			}
-			continue
 		}
 		if err := json.Unmarshal(raw, target); err != nil {
-			return c, nil, errorf(422, "%s: %v", name, err)
+			return c, errorf(422, "%s: %v", name, err)
 		}
-		echo[name] = raw
 	}
 	if c.CompatibilityLevel != "" {
 		level, ok := avro.ParseLevel(c.CompatibilityLevel)
 		if !ok {
-			return c, nil, errInvalidLevel()
+			return c, errInvalidLevel()
 		}
 		c.CompatibilityLevel = string(level)
-		if _, given := echo["compatibility"]; given {
-			echo["compatibility"] = json.RawMessage(`"` + string(level) + `"`)
-		}
 	}
 	switch c.CompatibilityPol = strings.ToUpper(c.CompatibilityPol); c.CompatibilityPol {
 	case "", "STRICT", "LENIENT", "LOGICAL":
 	default:
-		return c, nil, errorf(42203, "Invalid compatibility policy. Valid values are strict, lenient and logical")
+		return c, errorf(42203, "Invalid compatibility policy. Valid values are strict, lenient and logical")
 	}
 	for _, rules := range []*RuleSet{c.DefaultRuleSet, c.OverrideRuleSet} {
 		if err := rules.validate(); err != nil {
-			return c, nil, err
+			return c, err
 		}
 	}
-	return c, echo, nil
+	return c, nil
 }
 
 // merge returns m with what over has, over winning. Both may be nil.

@@ -37,16 +37,16 @@ type Registry interface {
 	Versions(subject string, f schemaregistry.Filter) ([]int, error)
 	Version(subject string, number int, deleted bool) (schemaregistry.Schema, error)
 	WithMetadata(subject string, properties map[string]string, deleted bool) (schemaregistry.Schema, error)
-	ReferencedBy(subject string, number int) ([]int, error)
+	ReferencedBy(subject string, number int, f schemaregistry.Filter) ([]int, error)
 	DeleteSubject(ctx context.Context, subject string, permanent bool) ([]int, error)
 	DeleteVersion(ctx context.Context, subject string, number int, asked string, permanent bool) (int, error)
 
 	Alias(subject string) string
 	Config(subject string, inScope bool) (schemaregistry.Config, error)
-	SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (map[string]json.RawMessage, error)
+	SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (schemaregistry.Config, error)
 	DeleteConfig(ctx context.Context, subject string) (schemaregistry.Config, error)
 	Mode(subject string, inScope bool) (schemaregistry.Mode, error)
-	SetMode(ctx context.Context, subject, mode string, force bool) (schemaregistry.Mode, error)
+	SetMode(ctx context.Context, subject, mode string, force bool) error
 	DeleteMode(ctx context.Context, subject string, recursive bool) (schemaregistry.Mode, error)
 	Contexts() ([]string, error)
 	DeleteContext(ctx context.Context, context string) error

