@@ -71,7 +71,10 @@ func (systemClock) After(d time.Duration) (<-chan time.Time, func()) {
 	return t.C, func() { t.Stop() }
 }
 
-// WithDefaults is c with the unset fields filled in.
+// initialRebalanceDelay is group.initial.rebalance.delay.ms.
+func (c *Config) initialRebalanceDelay() int64 { return max(int64(c.InitialRebalanceDelayMs), 0) }
+
+// WithDefaults is c with the unset fields filled in. Doing it twice changes nothing.
 func (c Config) WithDefaults() Config {
 	def32 := func(p *int32, v int32) {
 		if *p == 0 {
@@ -87,9 +90,6 @@ func (c Config) WithDefaults() Config {
 	def32(&c.MinSessionTimeoutMs, 6000)
 	def32(&c.MaxSessionTimeoutMs, 1800000)
 	def32(&c.InitialRebalanceDelayMs, 3000)
-	if c.InitialRebalanceDelayMs < 0 {
-		c.InitialRebalanceDelayMs = 0
-	}
 	def32(&c.MaxGroupSize, math.MaxInt32)
 	def32(&c.OffsetMetadataMaxBytes, 4096)
 	def64(&c.OffsetsRetentionMs, 10080*60*1000)

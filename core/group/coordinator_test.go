@@ -430,6 +430,8 @@ func TestMetricsAreRegisteredAndCount(t *testing.T) {
 
 func TestConfigSaysWhatCannotBe(t *testing.T) {
 	require.NoError(t, Config{}.WithDefaults().Validate())
+	none := Config{InitialRebalanceDelayMs: -1}.WithDefaults().WithDefaults()
+	require.Zero(t, none.initialRebalanceDelay())
 	for want, cfg := range map[string]Config{
 		"offsets.topic.num.partitions":             {OffsetsTopicPartitions: -1},
 		"group.max.session.timeout.ms":             {MinSessionTimeoutMs: 100, MaxSessionTimeoutMs: 50},

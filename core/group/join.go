@@ -381,7 +381,7 @@ func (s *Shard) prepareRebalance(g *group, reason string) {
 	switch {
 	case initial:
 		g.newMemberAdded = false
-		g.initialDelay = int64(s.cfg.InitialRebalanceDelayMs)
+		g.initialDelay = s.cfg.initialRebalanceDelay()
 		g.initialRemaining = max(g.rebalanceTimeoutMs()-g.initialDelay, 0)
 		g.joinTimer.kind = timerInitialDelay
 		s.timers.cancel(&g.joinTimer)
@@ -409,7 +409,7 @@ func (s *Shard) initialDelayOver(g *group) {
 		return
 	}
 	g.newMemberAdded = false
-	delay := min(int64(s.cfg.InitialRebalanceDelayMs), g.initialRemaining)
+	delay := min(s.cfg.initialRebalanceDelay(), g.initialRemaining)
 	g.initialRemaining = max(g.initialRemaining-g.initialDelay, 0)
 	g.initialDelay = delay
 	s.timers.set(&g.joinTimer, s.now+delay)
