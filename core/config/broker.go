@@ -180,6 +180,12 @@ func (b *Broker) cross() error {
 	if len(b.LogDirs) != 1 {
 		return invalid(fmt.Sprintf("Invalid value %s for configuration log.dirs: moldau keeps its logs in one directory; name one", strings.Join(b.LogDirs, ",")))
 	}
+	if !slices.Contains(b.Roles, "broker") || !slices.Contains(b.Roles, "controller") {
+		return invalid(fmt.Sprintf("Invalid value %s for configuration process.roles: moldau does not split the roles yet; it accepts broker,controller only", strings.Join(b.Roles, ",")))
+	}
+	if err := b.checkVoters(); err != nil {
+		return err
+	}
 	for _, name := range []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"} {
 		if err := checkRetention(name, b.Static); err != nil {
 			return err
@@ -189,6 +195,21 @@ func (b *Broker) cross() error {
 		return err
 	}
 	return b.resolveListeners()
+}
+
+// checkVoters refuses voters other than this node: controllers do not talk over the network yet.
+func (b *Broker) checkVoters() error {
+	for _, v := range b.Voters {
+		id, _, ok := strings.Cut(v, "@")
+		n, err := strconv.ParseInt(id, 10, 32)
+		if !ok || err != nil {
+			return invalid(fmt.Sprintf("Invalid value %s for configuration controller.quorum.voters: want id@host:port", v))
+		}
+		if int32(n) != b.NodeID || len(b.Voters) > 1 {
+			return invalid(fmt.Sprintf("Invalid value %s for configuration controller.quorum.voters: moldau does not support several controllers yet; it accepts this node (%d) only", strings.Join(b.Voters, ","), b.NodeID))
+		}
+	}
+	return nil
 }
 
 func splitDirs(s string) []string {

@@ -55,9 +55,8 @@ func javaDouble(f float64) string {
 	return s
 }
 
-// Check judges a parsed value. It returns the text of what is wrong, without the name, and the value to show if it
-// is not the whole one; "" is good.
-type Check func(v Value) (problem, shown string)
+// Check judges a parsed value of the key of that name. It returns the whole text of what is wrong, "" for nothing.
+type Check func(name string, v Value) string
 
 // Parse reads and judges a value. The error has Kafka's text. Values of unsupported keys other than the
 // default are refused.
@@ -67,11 +66,8 @@ func (k *Key) Parse(s string) (Value, error) {
 		return v, k.bad(s, problem)
 	}
 	if k.Check != nil {
-		if problem, shown := k.Check(v); problem != "" {
-			if shown == "" {
-				shown = v.String()
-			}
-			return v, k.bad(shown, strings.ReplaceAll(problem, "{name}", k.Name))
+		if problem := k.Check(k.Name, v); problem != "" {
+			return v, invalid(problem)
 		}
 	}
 	if k.Unsupported != "" && !k.isDefault(v) {
@@ -91,7 +87,12 @@ func (k *Key) bad(value, problem string) error {
 	if k.Sensitive() {
 		value = "[hidden]"
 	}
-	return invalid(fmt.Sprintf("Invalid value %s for configuration %s: %s", value, k.Name, problem))
+	return invalid(refusal(k.Name, value, problem))
+}
+
+// refusal is Kafka's text for a bad value.
+func refusal(name, value, problem string) string {
+	return fmt.Sprintf("Invalid value %s for configuration %s: %s", value, name, problem)
 }
 
 func (k *Key) isDefault(v Value) bool {
@@ -131,7 +132,7 @@ func parse(t Type, s string) (v Value, problem string) {
 		problem = integer(64)
 	case Double:
 		f, err := strconv.ParseFloat(trimmed, 64)
-		if err != nil || strings.ContainsAny(trimmed, "_xXpP") {
+		if err != nil || strings.ContainsAny(trimmed, "_xXpP") || math.IsNaN(f) || math.IsInf(f, 0) {
 			return v, "Not a number of type DOUBLE"
 		}
 		v.Num = f
@@ -159,84 +160,87 @@ func (v Value) number() float64 {
 func short(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
 func atLeast(low float64) Check {
-	return func(v Value) (string, string) {
+	return func(name string, v Value) string {
 		if v.number() < low {
-			return "Value must be at least " + short(low), ""
+			return refusal(name, v.String(), "Value must be at least " + short(low))
 		}
-		return "", ""
+		return ""
 	}
 }
 
 func between(low, high float64) Check {
-	return func(v Value) (string, string) {
+	return func(name string, v Value) string {
 		if v.number() < low {
-			return "Value must be at least " + short(low), ""
+			return refusal(name, v.String(), "Value must be at least " + short(low))
 		}
 		if v.number() > high {
-			return "Value must be no more than " + short(high), ""
+			return refusal(name, v.String(), "Value must be no more than " + short(high))
 		}
-		return "", ""
+		return ""
 	}
 }
 
 func betweenOr(low, high, other float64) Check {
-	return func(v Value) (string, string) {
+	return func(name string, v Value) string {
 		if n := v.number(); n != other && (n < low || n > high) {
-			return fmt.Sprintf("Value must be between %s and %s or equal to %s", short(low), short(high), short(other)), ""
+			return refusal(name, v.String(), fmt.Sprintf("Value must be between %s and %s or equal to %s", short(low), short(high), short(other)))
 		}
-		return "", ""
+		return ""
 	}
 }
 
 func oneOf(values ...string) Check {
-	return func(v Value) (string, string) {
+	return func(name string, v Value) string {
 		if !slices.Contains(values, v.Text) {
-			return "String must be one of: " + strings.Join(values, ", "), ""
+			return refusal(name, v.String(), "String must be one of: " + strings.Join(values, ", "))
 		}
-		return "", ""
+		return ""
 	}
 }
 
 func oneOfFold(values ...string) Check {
-	return func(v Value) (string, string) {
+	return func(name string, v Value) string {
 		if !slices.ContainsFunc(values, func(x string) bool { return strings.EqualFold(x, v.Text) }) {
-			return "String must be one of (case insensitive): " + strings.Join(values, ", "), ""
+			return refusal(name, v.String(), "String must be one of (case insensitive): " + strings.Join(values, ", "))
 		}
-		return "", ""
+		return ""
 	}
 }
 
 // eachOf judges the elements of a list.
 func eachOf(values ...string) Check {
-	return func(v Value) (string, string) {
+	return func(name string, v Value) string {
 		for _, e := range v.List {
+			if e == "" {
+				return fmt.Sprintf("Configuration '%s' values must not be empty.", name)
+			}
 			if !slices.Contains(values, e) {
-				return "String must be one of: " + strings.Join(values, ", "), e
+				return refusal(name, e, "String must be one of: "+strings.Join(values, ", "))
 			}
 		}
-		return "", ""
+		return ""
 	}
 }
 
-func nonEmpty(v Value) (string, string) {
+func nonEmpty(name string, v Value) string {
 	if v.Text == "" {
-		return "String must be non-empty", ""
+		return refusal(name, v.String(), "String must be non-empty")
 	}
-	return "", ""
+	return ""
 }
 
 // throttledReplicas judges a list of partition:broker, or the star.
-func throttledReplicas(v Value) (string, string) {
+func throttledReplicas(name string, v Value) string {
 	if len(v.List) == 0 || len(v.List) == 1 && v.List[0] == "*" {
-		return "", ""
+		return ""
 	}
 	for _, e := range v.List {
 		p, b, ok := strings.Cut(e, ":")
 		if !ok || !digits(p) || !digits(b) {
-			return "{name} must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...", "[" + strings.Join(v.List, ", ") + "]"
+			return refusal(name, "["+strings.Join(v.List, ", ")+"]", name+" must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...")
 		}
 	}
-	return "", ""
+	return ""
 }
 
 func digits(s string) bool {

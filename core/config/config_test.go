@@ -1,0 +1,355 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestTopicKeysAreKafkas holds the names, types and defaults of Kafka's 36 topic configs and moldau's one.
+func TestTopicKeysAreKafkas(t *testing.T) {
+	want := strings.Fields(`
+cleanup.policy=delete:LIST compression.gzip.level=-1:INT compression.lz4.level=9:INT compression.type=producer:STRING compression.zstd.level=3:INT
+delete.retention.ms=86400000:LONG durability=fsync:STRING errors.deadletterqueue.group.enable=false:BOOLEAN file.delete.delay.ms=60000:LONG
+flush.messages=9223372036854775807:LONG flush.ms=9223372036854775807:LONG follower.replication.throttled.replicas=:LIST index.interval.bytes=4096:INT
+leader.replication.throttled.replicas=:LIST local.retention.bytes=-2:LONG local.retention.ms=-2:LONG max.compaction.lag.ms=9223372036854775807:LONG
+max.message.bytes=1048588:INT message.timestamp.after.max.ms=3600000:LONG message.timestamp.before.max.ms=9223372036854775807:LONG
+message.timestamp.type=CreateTime:STRING min.cleanable.dirty.ratio=0.5:DOUBLE min.compaction.lag.ms=0:LONG min.insync.replicas=1:INT
+preallocate=false:BOOLEAN remote.copy.lag.bytes=-1:LONG remote.copy.lag.ms=0:LONG remote.log.copy.disable=false:BOOLEAN remote.log.delete.on.disable=false:BOOLEAN
+remote.storage.enable=false:BOOLEAN retention.bytes=-1:LONG retention.ms=604800000:LONG segment.bytes=1073741824:INT segment.index.bytes=10485760:INT
+segment.jitter.ms=0:LONG segment.ms=604800000:LONG unclean.leader.election.enable=false:BOOLEAN`)
+	var got []string
+	for _, e := range DescribeTopic(Layers{}, nil) {
+		require.Equal(t, SourceDefault, e.Source, e.Name)
+		require.False(t, e.ReadOnly || e.Sensitive)
+		require.NotEmpty(t, e.Doc)
+		got = append(got, fmt.Sprintf("%s=%s:%s", e.Name, *e.Value, e.Type))
+	}
+	require.Equal(t, want, got)
+	require.Len(t, got, 36+1)
+}
+
+// TestInvalidTopicConfigsHaveKafkasTexts holds texts that a Kafka 4.3 broker answered.
+func TestInvalidTopicConfigsHaveKafkasTexts(t *testing.T) {
+	for _, c := range [][3]string{
+		{"retention.ms", "x", "Invalid value x for configuration retention.ms: Not a number of type LONG"},
+		{"retention.ms", "", "Invalid value  for configuration retention.ms: Not a number of type LONG"},
+		{"retention.ms", "9223372036854775808", "Invalid value 9223372036854775808 for configuration retention.ms: Not a number of type LONG"},
+		{"segment.bytes", "1024", "Invalid value 1024 for configuration segment.bytes: Value must be at least 1048576"},
+		{"segment.bytes", "99999999999", "Invalid value 99999999999 for configuration segment.bytes: Not a number of type INT"},
+		{"min.cleanable.dirty.ratio", "2", "Invalid value 2.0 for configuration min.cleanable.dirty.ratio: Value must be no more than 1"},
+		{"min.cleanable.dirty.ratio", "abc", "Invalid value abc for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE"},
+		{"compression.type", "foo", "Invalid value foo for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer"},
+		{"compression.type", "ZSTD", "Invalid value ZSTD for configuration compression.type: String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer"},
+		{"compression.zstd.level", "99", "Invalid value 99 for configuration compression.zstd.level: Value must be no more than 22"},
+		{"compression.lz4.level", "0", "Invalid value 0 for configuration compression.lz4.level: Value must be at least 1"},
+		{"compression.gzip.level", "0", "Invalid value 0 for configuration compression.gzip.level: Value must be between 1 and 9 or equal to -1"},
+		{"preallocate", "maybe", "Invalid value maybe for configuration preallocate: Expected value to be either true or false"},
+		{"message.timestamp.type", "X", "Invalid value X for configuration message.timestamp.type: String must be one of: CreateTime, LogAppendTime"},
+		{"cleanup.policy", "none", "Invalid value none for configuration cleanup.policy: String must be one of: compact, delete"},
+		{"cleanup.policy", "delete,bad", "Invalid value bad for configuration cleanup.policy: String must be one of: compact, delete"},
+		{"leader.replication.throttled.replicas", "x", "Invalid value [x] for configuration leader.replication.throttled.replicas: leader.replication.throttled.replicas must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],..."},
+		{"local.retention.ms", "-3", "Invalid value -3 for configuration local.retention.ms: Value must be at least -2"},
+		{"segment.ms", "0", "Invalid value 0 for configuration segment.ms: Value must be at least 1"},
+		{"cleanup.policy", "compact,", "Configuration 'cleanup.policy' values must not be empty."},
+		{"cleanup.policy", ",compact", "Configuration 'cleanup.policy' values must not be empty."},
+		{"min.cleanable.dirty.ratio", "NaN", "Invalid value NaN for configuration min.cleanable.dirty.ratio: Not a number of type DOUBLE"},
+		{"nope", "1", "Unknown topic config name: nope"},
+		{"durability", "never", "Invalid value never for configuration durability: String must be one of: fsync, os"},
+	} {
+		require.EqualError(t, ValidateTopic(map[string]string{c[0]: c[1]}), c[2])
+	}
+	for _, c := range [][2]string{
+		{"cleanup.policy", ""}, {"cleanup.policy", "compact,delete"}, {"cleanup.policy", "compact, delete"}, {"cleanup.policy", "delete,delete"},
+		{"retention.ms", " 5 "}, {"retention.ms", "-1"}, {"preallocate", "TRUE"}, {"segment.bytes", "1048576"}, {"local.retention.ms", "-2"}, {"durability", "os"},
+		{"compression.type", " zstd "}, {"retention.ms", "+5"}, {"retention.bytes", "-5"}, {"leader.replication.throttled.replicas", ""},
+	} {
+		require.NoError(t, ValidateTopic(map[string]string{c[0]: c[1]}), "%v", c)
+	}
+}
+
+func TestUnsupportedKeysTakeTheirDefaultOnly(t *testing.T) {
+	for _, table := range []*Table{TopicKeys, BrokerKeys, GroupKeys} {
+		for _, k := range table.Keys() {
+			if k.Unsupported == "" {
+				continue
+			}
+			if k.Default != nil {
+				_, err := k.Parse(*k.Default)
+				require.NoError(t, err, k.Name)
+			}
+		}
+	}
+	for name, value := range map[string]string{"num.io.threads": "9", "ssl.keystore.location": "/x", "sasl.enabled.mechanisms": "PLAIN", "remote.log.storage.system.enable": "true", "ssl.key.password": "hunter2"} {
+		_, err := ParseBroker(map[string]string{name: value})
+		require.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, "does not support this configuration yet")
+		require.NotContains(t, err.Error(), "hunter2", "secrets are not shown")
+	}
+}
+
+// TestEverySupportedPropertyIsRead: a property that moldau accepts has a field of Broker or is the default of a topic
+// config, so that none is accepted and then forgotten here.
+func TestEverySupportedPropertyIsRead(t *testing.T) {
+	read := map[string]bool{}
+	typ := reflect.TypeFor[Broker]()
+	for i := range typ.NumField() {
+		if n := typ.Field(i).Tag.Get("config"); n != "" {
+			require.NotNil(t, BrokerKeys.Key(n), n)
+			require.False(t, read[n], n)
+			read[n] = true
+		}
+	}
+	for topic, os := range topicOrigins {
+		require.NotNil(t, TopicKeys.Key(topic), topic)
+		for _, o := range os {
+			require.NotNil(t, BrokerKeys.Key(o.name), o.name)
+			read[o.name] = true
+		}
+	}
+	for _, k := range BrokerKeys.Keys() {
+		require.NotEmpty(t, k.Doc, k.Name)
+		if k.Unsupported == "" {
+			require.True(t, read[k.Name], "%s is accepted and not read", k.Name)
+		} else {
+			require.NotContains(t, brokerDocs, k.Name)
+		}
+	}
+	for n := range brokerDocs {
+		require.NotNil(t, BrokerKeys.Key(n), n)
+	}
+}
+
+func TestBrokerDefaults(t *testing.T) {
+	b, err := ParseBroker(nil)
+	require.NoError(t, err)
+	require.Equal(t, int32(1), b.NodeID)
+	require.Equal(t, []string{"broker", "controller"}, b.Roles)
+	require.Equal(t, []Endpoint{{Name: "PLAINTEXT", Host: "127.0.0.1", Port: 9092, Protocol: "PLAINTEXT"}}, b.Listeners)
+	require.Equal(t, b.Listeners, b.Advertised)
+	require.Equal(t, "PLAINTEXT", b.InterBrokerListenerName)
+	require.Equal(t, "PLAINTEXT://127.0.0.1:9092", b.Listeners[0].String())
+	require.Equal(t, []string{"data"}, b.LogDirs)
+	require.True(t, b.AutoCreateTopics)
+	require.Equal(t, int32(104857600), b.SocketRequestMaxBytes)
+	require.Equal(t, 10*time.Minute, b.ConnectionsMaxIdle)
+	require.Equal(t, 3*time.Second, b.GroupInitialRebalanceDelay)
+	require.Equal(t, int16(3), b.OffsetsTopicReplication)
+	require.Equal(t, int32(math.MaxInt32), b.GroupMaxSize)
+	require.Equal(t, "fsync", b.Durability)
+	require.Equal(t, time.Second, b.ElectionTimeout)
+}
+
+func TestBrokerMistakesAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		in   map[string]string
+		want []string
+	}{
+		{map[string]string{"num.partition": "1", "nodeid": "x", "num.partitions": "0"}, []string{"Unknown broker config name: num.partition. Did you mean num.partitions?", "Did you mean node.id?", "Invalid value 0 for configuration num.partitions: Value must be at least 1"}},
+		{map[string]string{"node.id": "1", "broker.id": "2"}, []string{"You must set `node.id` to the same value as `broker.id`"}},
+		{map[string]string{"broker.id": "-2"}, []string{"broker.id"}},
+		{map[string]string{"process.roles": "broker"}, []string{"process.roles", "does not split the roles yet"}},
+		{map[string]string{"process.roles": "broker,king"}, []string{"String must be one of: broker, controller"}},
+		{map[string]string{"controller.quorum.voters": "1@a:1,2@b:1"}, []string{"controller.quorum.voters", "does not support several controllers yet"}},
+		{map[string]string{"controller.quorum.voters": "2@b:1"}, []string{"accepts this node (1) only"}},
+		{map[string]string{"controller.quorum.voters": "b:1"}, []string{"want id@host:port"}},
+		{map[string]string{"log.dirs": "/a,/b"}, []string{"log.dirs", "name one"}},
+		{map[string]string{"log.dirs": "", "log.dir": ""}, []string{"log.dirs"}},
+		{map[string]string{"log.retention.hours": "0"}, []string{"log.retention.hours must be unlimited (-1) or, greater than or equal to 1"}},
+		{map[string]string{"listeners": "PLAINTEXT:9092"}, []string{"want NAME://host:port"}},
+		{map[string]string{"listeners": "PLAINTEXT://:99999"}, []string{"not a number up to 65535"}},
+		{map[string]string{"listeners": "SSL://:1"}, []string{"does not support the security protocol SSL yet"}},
+		{map[string]string{"listeners": "FOO://:1"}, []string{"No security protocol defined for listener FOO"}},
+		{map[string]string{"listeners": "PLAINTEXT://:1,PLAINTEXT://:2"}, []string{"Each listener must have a different name"}},
+		{map[string]string{"listeners": "A://:1,B://:1", "listener.security.protocol.map": "A:PLAINTEXT,B:PLAINTEXT"}, []string{"Each listener must have a different port"}},
+		{map[string]string{"listeners": ""}, []string{"at least one listener"}},
+		{map[string]string{"advertised.listeners": "OTHER://h:1", "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,OTHER:PLAINTEXT"}, []string{"must be equal to or a subset"}},
+		{map[string]string{"listeners": "PLAINTEXT://0.0.0.0:1"}, []string{"cannot use the nonroutable meta-address"}},
+		{map[string]string{"listener.security.protocol.map": "A"}, []string{"is not NAME:PROTOCOL"}},
+		{map[string]string{"listener.security.protocol.map": "A:B"}, []string{"must be one of"}},
+		{map[string]string{"inter.broker.listener.name": "X"}, []string{"inter.broker.listener.name"}},
+		{map[string]string{"listener.name.internal.ssl.keystore.location": "x"}, []string{"security settings of single listeners"}},
+		{map[string]string{"log.cleaner.min.compaction.lag.ms": "9", "log.cleaner.max.compaction.lag.ms": "8"}, []string{"min.compaction.lag.ms (9) > max.compaction.lag.ms (8)"}},
+	} {
+		_, err := ParseBroker(c.in)
+		for _, w := range c.want {
+			require.ErrorContains(t, err, w)
+		}
+	}
+}
+
+func TestBrokerListeners(t *testing.T) {
+	b, err := ParseBroker(map[string]string{
+		"listeners": "internal://[::1]:0, CLIENT://0.0.0.0:9092,CONTROLLER://:9093", "advertised.listeners": "CLIENT://example.org:9092,INTERNAL://a:1",
+		"listener.security.protocol.map": "INTERNAL:PLAINTEXT, client:plaintext", "controller.listener.names": "CONTROLLER", "inter.broker.listener.name": "INTERNAL", "broker.id": "0",
+		"max.connections.per.ip": " 7 ", "log.cleaner.backoff.ms": "9223372036854775807",
+	})
+	require.NoError(t, err)
+	require.Equal(t, []Endpoint{{"INTERNAL", "::1", 0, "PLAINTEXT"}, {"CLIENT", "0.0.0.0", 9092, "PLAINTEXT"}, {"CONTROLLER", "", 9093, "PLAINTEXT"}}, b.Listeners)
+	require.Equal(t, []Endpoint{{"CLIENT", "example.org", 9092, "PLAINTEXT"}, {"INTERNAL", "a", 1, "PLAINTEXT"}}, b.Advertised)
+	require.Equal(t, int32(0), b.NodeID)
+	require.Equal(t, int32(7), b.MaxConnectionsPerIP)
+	require.Positive(t, b.LogCleanerBackoff, "a huge time does not overflow")
+}
+
+func synonyms(e Entry) string {
+	var out []string
+	for _, s := range e.Synonyms {
+		v := "<nil>"
+		if s.Value != nil {
+			v = *s.Value
+		}
+		out = append(out, fmt.Sprintf("%s=%s@%d", s.Name, v, s.Source))
+	}
+	return strings.Join(out, " ")
+}
+
+// TestDescribeFollowsTheLayersAsKafkaDoes holds what a Kafka 4.3 broker answered with these settings.
+func TestDescribeFollowsTheLayersAsKafkaDoes(t *testing.T) {
+	l := Layers{Static: map[string]string{"log.retention.minutes": "10", "log.retention.hours": "168", "log.roll.hours": "5", "log.flush.scheduler.interval.ms": "1000", "log.segment.bytes": "1073741824"}}
+	topic := func(l Layers, name, value string, src Source, syn string) {
+		t.Helper()
+		e := DescribeTopic(l, []string{name})[0]
+		require.Equal(t, value, *e.Value)
+		require.Equal(t, src, e.Source)
+		require.Equal(t, syn, synonyms(e))
+		v, ok := TopicValue(l, name)
+		require.True(t, ok)
+		require.Equal(t, value, v)
+	}
+	topic(l, "retention.ms", "600000", 5, "")
+	topic(l, "segment.ms", "18000000", 5, "")
+	topic(l, "flush.ms", "1000", 5, "")
+	topic(l, "segment.jitter.ms", "0", 5, "")
+	topic(l, "segment.bytes", "1073741824", 4, "log.segment.bytes=1073741824@4 log.segment.bytes=1073741824@5")
+	topic(l, "cleanup.policy", "delete", 5, "log.cleanup.policy=delete@5")
+	o := l
+	o.Topic = map[string]string{"retention.ms": " 5000 ", "cleanup.policy": "compact, delete", "min.cleanable.dirty.ratio": "0.10", "preallocate": "TRUE", "segment.bytes": "2097152"}
+	topic(o, "retention.ms", "5000", 1, "retention.ms=5000@1")
+	topic(o, "cleanup.policy", "compact,delete", 1, "cleanup.policy=compact,delete@1 log.cleanup.policy=delete@5")
+	topic(o, "min.cleanable.dirty.ratio", "0.1", 1, "min.cleanable.dirty.ratio=0.1@1 log.cleaner.min.cleanable.ratio=0.5@5")
+	topic(o, "preallocate", "true", 1, "preallocate=true@1 log.preallocate=false@5")
+	topic(o, "segment.bytes", "2097152", 1, "segment.bytes=2097152@1 log.segment.bytes=1073741824@4 log.segment.bytes=1073741824@5")
+
+	d := l
+	d.Cluster = map[string]string{"log.retention.ms": "1000000", "log.segment.bytes": "2097152", "compression.type": "zstd", "log.roll.ms": "10000", "log.flush.interval.ms": "77"}
+	d.Broker = map[string]string{"log.retention.ms": "2000000", "log.cleanup.policy": "compact"}
+	retention := "log.retention.ms=2000000@2 log.retention.ms=1000000@3 log.retention.minutes=10@4 log.retention.hours=168@4 log.retention.hours=168@5"
+	flush := "log.flush.interval.ms=77@3 log.flush.scheduler.interval.ms=1000@4 log.flush.scheduler.interval.ms=9223372036854775807@5"
+	topic(d, "retention.ms", "2000000", 2, retention)
+	topic(d, "compression.type", "zstd", 3, "compression.type=zstd@3 compression.type=producer@5")
+	topic(d, "flush.ms", "77", 3, flush)
+	topic(d, "segment.ms", "10000", 3, "log.roll.ms=10000@3 log.roll.hours=5@4 log.roll.hours=168@5")
+	topic(d, "cleanup.policy", "compact", 2, "log.cleanup.policy=compact@2 log.cleanup.policy=delete@5")
+
+	broker := func(l Layers, name, value string, src Source, readOnly bool, syn string) {
+		t.Helper()
+		e := DescribeBroker(l, []string{name})[0]
+		if value == "<nil>" {
+			require.Nil(t, e.Value)
+		} else {
+			require.Equal(t, value, *e.Value)
+		}
+		require.Equal(t, src, e.Source)
+		require.Equal(t, readOnly, e.ReadOnly)
+		require.Equal(t, syn, synonyms(e))
+	}
+	broker(l, "log.retention.ms", "<nil>", 5, false, "")
+	broker(l, "log.retention.minutes", "10", 4, true, "log.retention.minutes=10@4 log.retention.hours=168@4 log.retention.hours=168@5")
+	broker(l, "log.roll.hours", "5", 4, true, "log.roll.hours=5@4 log.roll.hours=168@5")
+	broker(d, "log.retention.ms", "2000000", 2, false, retention)
+	broker(d, "log.flush.interval.ms", "77", 3, false, flush)
+	broker(d, "log.retention.hours", "168", 4, true, "log.retention.hours=168@4 log.retention.hours=168@5")
+	broker(l, "ssl.key.password", "<nil>", 5, false, "")
+
+	cluster := DescribeCluster(d, nil)
+	require.Len(t, cluster, 5)
+	require.Equal(t, "compression.type", cluster[0].Name)
+	require.Equal(t, "compression.type=zstd@3", synonyms(cluster[0]))
+	require.Empty(t, DescribeCluster(l, nil))
+	require.Empty(t, DescribeCluster(d, []string{"num.partitions", "nope"}))
+	require.Empty(t, DescribeTopic(l, []string{"nope"}), "unknown names are left out")
+	require.Empty(t, DescribeTopic(l, []string{}))
+
+	g := DescribeGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, []string{"consumer.session.timeout.ms"})[0]
+	require.Equal(t, SourceGroup, g.Source)
+	require.Equal(t, "consumer.session.timeout.ms=50000@8 consumer.session.timeout.ms=45000@5", synonyms(g))
+}
+
+func TestTopicConfigHoldsEveryKey(t *testing.T) {
+	c := TopicConfig(Layers{Static: map[string]string{"log.retention.hours": "-1", "log.durability": "os"}, Topic: map[string]string{"segment.bytes": " 2097152"}})
+	require.Len(t, c, len(TopicKeys.Keys()))
+	require.Equal(t, "-1", c["retention.ms"], "unlimited stays unlimited in every unit")
+	require.Equal(t, "os", c["durability"])
+	require.Equal(t, "2097152", c["segment.bytes"])
+	require.NoError(t, ValidateTopic(c))
+	_, ok := TopicValue(Layers{}, "nope")
+	require.False(t, ok)
+}
+
+func TestBrokerUpdatesAtRunTime(t *testing.T) {
+	for _, c := range []struct {
+		keys    []string
+		cluster bool
+		want    string
+	}{
+		{[]string{"num.partitions", "node.id", "log.retention.ms"}, false, "Cannot update these configs dynamically: [node.id, num.partitions]"},
+		{[]string{"advertised.listeners"}, false, "Cannot update these configs dynamically: [advertised.listeners]"},
+		{[]string{"max.connections"}, true, "Cannot update these configs dynamically: [max.connections]"},
+		{[]string{"ssl.keystore.location"}, true, "Cannot update these configs at default cluster level, broker id must be specified: [ssl.keystore.location]"},
+		{[]string{"nope"}, true, "Unknown broker config name: nope"},
+		{[]string{"listener.name.x.ssl.key.password"}, false, "Invalid configuration listener.name.x.ssl.key.password: moldau does not support security settings of single listeners yet (listeners are PLAINTEXT without authentication)"},
+	} {
+		require.EqualError(t, ValidateBrokerUpdate(c.keys, c.cluster), c.want)
+	}
+	require.NoError(t, ValidateBrokerUpdate([]string{"log.retention.ms", "compression.type", "log.durability"}, true))
+	require.EqualError(t, ValidateBroker(map[string]string{"log.retention.ms": "0"}), "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+	require.NoError(t, ValidateBroker(map[string]string{"log.retention.ms": "5"}))
+	require.EqualError(t, ValidateGroup(map[string]string{"nope": "1"}), "Unknown group config name: nope")
+	require.ErrorContains(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "50000"}), "does not support")
+}
+
+func TestSuggestions(t *testing.T) {
+	names := BrokerKeys.Names()
+	for in, want := range map[string]string{
+		"num.partition": "num.partitions", "num_partitions": "num.partitions", "numPartitions": "num.partitions", "log.retnetion.ms": "log.retention.ms",
+		"auto.create.topic.enable": "auto.create.topics.enable", "zookeeper.connect": "", "x": "", "": "", "advertised.listener": "advertised.listeners",
+	} {
+		require.Equal(t, want, Suggest(in, names), in)
+	}
+}
+
+func TestJavaDoubles(t *testing.T) {
+	for f, want := range map[float64]string{0: "0.0", 0.5: "0.5", 2: "2.0", 0.1: "0.1", 1e7: "1.0E7", 12345678.5: "1.23456785E7", 1e-4: "1.0E-4", 0.001: "0.001", 9999999: "9999999.0", math.MaxFloat64: "1.7976931348623157E308"} {
+		require.Equal(t, want, javaDouble(f))
+	}
+}
+
+// FuzzParse gives arbitrary texts to every type and check: no panic, and what is shown of a valid value is valid.
+func FuzzParse(f *testing.F) {
+	f.Add("5")
+	f.Add(" compact , delete")
+	f.Add("1e308")
+	f.Add("0:1,2:3")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, table := range []*Table{TopicKeys, BrokerKeys} {
+			for i := range table.keys {
+				k := &table.keys[i]
+				v, err := k.Parse(s)
+				if err != nil {
+					continue
+				}
+				again, err := k.Parse(v.String())
+				require.NoError(t, err, "%s: %q shown as %q", k.Name, s, v.String())
+				require.Equal(t, v.String(), again.String())
+			}
+		}
+		_, _ = ParseBroker(map[string]string{"listeners": s})
+		_, _ = ParseBroker(map[string]string{"listener.security.protocol.map": s})
+	})
+}
