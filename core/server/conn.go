@@ -119,15 +119,14 @@ func (c *Conn) run() {
 	c.Close(err)
 	writer.Wait()
 	c.mu.Lock()
-	cause := c.cause
-	for _, r := range c.queue {
-		if r.ready {
+	cause, rest := c.cause, c.queue
+	c.queue = nil
+	c.mu.Unlock()
+	for _, r := range rest {
+		if r.ready { // the others are still with the handler: answered will see that the connection is closed
 			r.recycle()
 		}
 	}
-	// Requests still with the handler are recycled by the collector: answered() sees that the connection is closed.
-	c.queue = nil
-	c.mu.Unlock()
 	if cause != nil {
 		c.s.cfg.Logger.Debug("connection closed", "peer", c.remote, "listener", c.listener, "cause", cause)
 	}
@@ -280,6 +279,9 @@ func (c *Conn) answered(r *Request) {
 		if r.done != nil {
 			r.done()
 		}
+		if r.drop != nil {
+			go r.drop() // the caller may hold locks that drop wants
+		}
 		r.DetachFrame()
 		return
 	}
@@ -378,6 +380,7 @@ func (c *Conn) write(batch []*Request) error {
 	for _, r := range batch {
 		if r.later != nil {
 			r.pieces, r.done = r.later()
+			r.drop = nil
 		}
 		if r.silent {
 			continue

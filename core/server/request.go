@@ -30,6 +30,7 @@ type Request struct {
 	one      [1][]byte
 	done     func()
 	later    func() (pieces [][]byte, done func())
+	drop     func()
 }
 
 var requests = sync.Pool{New: func() any { return new(Request) }}
@@ -69,9 +70,10 @@ func (r *Request) RespondPieces(pieces [][]byte, done func()) {
 }
 
 // RespondLater answers with what fn returns when it is this answer's turn to be written. fn runs on a goroutine of the connection and
-// may block; it is not called when the connection was lost before. So the bytes of at most one such answer exist for each connection.
-func (r *Request) RespondLater(fn func() (pieces [][]byte, done func())) {
-	r.later = fn
+// may block; so the bytes of at most one such answer exist for each connection. When the connection was lost before, drop is
+// called instead, on a goroutine that holds no locks.
+func (r *Request) RespondLater(fn func() (pieces [][]byte, done func()), drop func()) {
+	r.later, r.drop = fn, drop
 	r.Conn.answered(r)
 }
 
@@ -81,10 +83,13 @@ func (r *Request) RespondNothing() {
 	r.Conn.answered(r)
 }
 
-// recycle ends the life of an answered request.
+// recycle ends the life of an answered request. No lock may be held.
 func (r *Request) recycle() {
 	if r.done != nil {
 		r.done()
+	}
+	if r.drop != nil {
+		r.drop()
 	}
 	r.DetachFrame()
 	*r = Request{}

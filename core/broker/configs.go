@@ -1,0 +1,326 @@
+package broker
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/config"
+	"github.com/moldau-io/moldau/core/metadata"
+)
+
+func (b *Broker) brokerName() string { return strconv.Itoa(int(b.set.nodeID)) }
+
+// createdConfigs is the configuration of a topic just created, as CreateTopics answers it.
+func (b *Broker) createdConfigs(overrides map[string]string) []kmsg.CreateTopicsResponseTopicConfig {
+	l := b.layers(b.image(), "")
+	l.Topic = overrides
+	entries := config.DescribeTopic(l, nil)
+	out := make([]kmsg.CreateTopicsResponseTopicConfig, 0, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		out = append(out, kmsg.CreateTopicsResponseTopicConfig{Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), IsSensitive: e.Sensitive})
+	}
+	return out
+}
+
+func (b *Broker) describeConfigs(c call, req *kmsg.DescribeConfigsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+	im := b.image()
+	for i := range req.Resources {
+		q := &req.Resources[i]
+		r := kmsg.NewDescribeConfigsResponseResource()
+		r.ResourceType, r.ResourceName = q.ResourceType, q.ResourceName
+		entries, err := b.describeResource(im, metadata.ResourceType(q.ResourceType), q.ResourceName, q.ConfigNames)
+		if err != nil {
+			r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
+			resp.Resources = append(resp.Resources, r)
+			continue
+		}
+		for k := range entries {
+			r.Configs = append(r.Configs, configEntry(req, &entries[k]))
+		}
+		resp.Resources = append(resp.Resources, r)
+	}
+	return resp
+}
+
+func configEntry(req *kmsg.DescribeConfigsRequest, e *config.Entry) kmsg.DescribeConfigsResponseResourceConfig {
+	out := kmsg.NewDescribeConfigsResponseResourceConfig()
+	out.Name, out.Value, out.ReadOnly, out.IsSensitive = e.Name, e.Value, e.ReadOnly, e.Sensitive
+	out.IsDefault = e.IsDefault()
+	out.Source = kmsg.ConfigSource(e.Source)
+	out.ConfigType = kmsg.ConfigType(e.Type)
+	if req.IncludeDocumentation {
+		out.Documentation = &e.Doc
+	}
+	if !req.IncludeSynonyms {
+		return out
+	}
+	for _, s := range e.Synonyms {
+		out.ConfigSynonyms = append(out.ConfigSynonyms, kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{Name: s.Name, Value: s.Value, Source: kmsg.ConfigSource(s.Source)})
+	}
+	return out
+}
+
+// describeResource describes one resource; its errors are Kafka's.
+func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType, name string, keys []string) ([]config.Entry, error) {
+	refuse := func(e *kerr.Error, format string, args ...any) error {
+		return &metadata.Error{Code: e.Code, Message: fmt.Sprintf(format, args...)}
+	}
+	switch kind {
+	case metadata.TopicResource:
+		if err := metadata.ValidateTopicName(name); err != nil {
+			return nil, err
+		}
+		if im.Topic(name) == nil {
+			return nil, &metadata.Error{Code: kerr.UnknownTopicOrPartition.Code}
+		}
+		return config.DescribeTopic(b.layers(im, name), keys), nil
+	case metadata.BrokerResource:
+		if name == "" {
+			return config.DescribeCluster(b.layers(im, ""), keys), nil
+		}
+		if err := b.checkOwnID(name); err != nil {
+			return nil, err
+		}
+		return config.DescribeBroker(b.layers(im, ""), keys), nil
+	case metadata.BrokerLoggerResource:
+		if name == "" {
+			return nil, refuse(kerr.InvalidRequest, "Broker id must not be empty")
+		}
+		if err := b.checkOwnID(name); err != nil {
+			return nil, err
+		}
+		return loggerEntries(keys), nil
+	case metadata.GroupResource:
+		if name == "" {
+			return nil, refuse(kerr.InvalidRequest, "Group name must not be empty")
+		}
+		return config.DescribeGroup(im.Configs(kind, name), keys), nil
+	case metadata.ClientMetricsResource:
+		if name == "" {
+			return nil, refuse(kerr.InvalidRequest, "Client metrics subscription name must not be empty")
+		}
+		return clientMetricsEntries(im.Configs(kind, name), keys), nil
+	}
+	return nil, refuse(kerr.InvalidRequest, "Unsupported resource type: %s", resourceTypeName(kind))
+}
+
+// checkOwnID makes sure that a broker resource is this broker.
+func (b *Broker) checkOwnID(name string) error {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Broker id must be an integer, but it is: " + name}
+	}
+	if int32(id) != b.set.nodeID {
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unexpected broker id, expected %d or empty string, but received %s", b.set.nodeID, name)}
+	}
+	return nil
+}
+
+func resourceTypeName(kind metadata.ResourceType) string {
+	switch kind {
+	case metadata.TopicResource:
+		return "TOPIC"
+	case metadata.BrokerResource:
+		return "BROKER"
+	case metadata.BrokerLoggerResource:
+		return "BROKER_LOGGER"
+	case metadata.ClientMetricsResource:
+		return "CLIENT_METRICS"
+	case metadata.GroupResource:
+		return "GROUP"
+	}
+	return "UNKNOWN"
+}
+
+// loggerEntries answers for the loggers of the broker. There is one, whose level the process was started with; Kafka calls
+// the root logger "root".
+func loggerEntries(keys []string) []config.Entry {
+	if keys != nil {
+		found := false
+		for _, k := range keys {
+			found = found || k == "root"
+		}
+		if !found {
+			return nil
+		}
+	}
+	level := "INFO"
+	return []config.Entry{{Name: "root", Value: &level, Source: config.SourceLogger, Type: config.String, ReadOnly: true}}
+}
+
+// clientMetricsEntries lists what was set for a client metrics subscription.
+func clientMetricsEntries(overrides map[string]string, keys []string) []config.Entry {
+	defaults := []struct {
+		name, value string
+		kind        config.Type
+	}{{"interval.ms", "300000", config.Int}, {"match", "", config.List}, {"metrics", "", config.List}}
+	var out []config.Entry
+	for _, d := range defaults {
+		wanted := keys == nil
+		for _, k := range keys {
+			wanted = wanted || k == d.name
+		}
+		if !wanted {
+			continue
+		}
+		e := config.Entry{Name: d.name, Value: &d.value, Source: config.SourceDefault, Type: d.kind}
+		if v, ok := overrides[d.name]; ok {
+			e.Value, e.Source = &v, config.SourceClientMetrics
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// unalterable refuses the resources that are no matter of the metadata.
+func (b *Broker) unalterable(kind metadata.ResourceType, name string) error {
+	switch kind {
+	case metadata.BrokerLoggerResource:
+		if err := b.checkOwnID(name); err != nil {
+			return err
+		}
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "The log level of this broker is set when it starts and cannot be altered"}
+	case metadata.BrokerResource:
+		if name != "" {
+			return b.checkOwnID(name)
+		}
+	case metadata.TopicResource, metadata.GroupResource, metadata.ClientMetricsResource:
+	default:
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Unexpected resource type " + resourceTypeName(kind) + "."}
+	}
+	return nil
+}
+
+// alterTimeoutMs is how long a change of configs may take; the requests have no timeout of their own.
+const alterTimeoutMs = 30_000
+
+func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
+	errs := map[metadata.ConfigResource]error{}
+	var alter []metadata.AlterConfig
+	for i := range req.Resources {
+		q := &req.Resources[i]
+		res := metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}
+		if err := b.unalterable(res.Type, res.Name); err != nil {
+			errs[res] = err
+			continue
+		}
+		a := metadata.AlterConfig{Resource: res}
+		for _, cfg := range q.Configs {
+			a.Ops = append(a.Ops, metadata.ConfigOp{Key: cfg.Name, Value: cfg.Value, Op: metadata.AlterOp(cfg.Op)})
+		}
+		alter = append(alter, a)
+	}
+	b.decideConfigs(errs, len(alter), req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
+		return metadata.IncrementalAlterConfigs(im, b.rules, alter)
+	})
+	for i := range req.Resources {
+		q := &req.Resources[i]
+		r := kmsg.NewIncrementalAlterConfigsResponseResource()
+		r.ResourceType, r.ResourceName = q.ResourceType, q.ResourceName
+		err := errs[metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}]
+		r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
+		resp.Resources = append(resp.Resources, r)
+	}
+	return resp
+}
+
+func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
+	errs := map[metadata.ConfigResource]error{}
+	var replace []metadata.ReplaceConfig
+	for i := range req.Resources {
+		q := &req.Resources[i]
+		res := metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}
+		if err := b.unalterable(res.Type, res.Name); err != nil {
+			errs[res] = err
+			continue
+		}
+		a := metadata.ReplaceConfig{Resource: res}
+		for _, cfg := range q.Configs {
+			a.Configs = append(a.Configs, metadata.ConfigValue{Key: cfg.Name, Value: cfg.Value})
+		}
+		replace = append(replace, a)
+	}
+	b.decideConfigs(errs, len(replace), req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
+		return metadata.AlterConfigs(im, b.rules, replace)
+	})
+	for i := range req.Resources {
+		q := &req.Resources[i]
+		r := kmsg.NewAlterConfigsResponseResource()
+		r.ResourceType, r.ResourceName = q.ResourceType, q.ResourceName
+		err := errs[metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}]
+		r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
+		resp.Resources = append(resp.Resources, r)
+	}
+	return resp
+}
+
+// decideConfigs runs a change of configs and files its errors by resource.
+func (b *Broker) decideConfigs(errs map[metadata.ConfigResource]error, n int, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
+	if n == 0 {
+		return
+	}
+	var results []metadata.AlterConfigResult
+	err := b.decide(alterTimeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
+		var records []metadata.Record
+		records, results = fn(im)
+		if validateOnly {
+			return nil, nil
+		}
+		return records, nil
+	})
+	for i := range results {
+		switch {
+		case results[i].Err != nil:
+			errs[results[i].Resource] = results[i].Err
+		case err != nil:
+			errs[results[i].Resource] = err
+		}
+	}
+	if err != nil && len(results) == 0 {
+		b.log.Warn("a change of configs was not decided", "error", err)
+	}
+}
+
+func (b *Broker) listConfigResources(c call, req *kmsg.ListConfigResourcesRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.ListConfigResourcesResponse)
+	im := b.image()
+	kinds := req.ResourceTypes
+	if req.Version == 0 {
+		kinds = []int8{int8(metadata.ClientMetricsResource)}
+	} else if len(kinds) == 0 {
+		kinds = []int8{int8(metadata.TopicResource), int8(metadata.BrokerResource), int8(metadata.BrokerLoggerResource), int8(metadata.ClientMetricsResource), int8(metadata.GroupResource)}
+	}
+	add := func(kind metadata.ResourceType, name string) {
+		resp.ConfigResources = append(resp.ConfigResources, kmsg.ListConfigResourcesResponseConfigResource{Name: name, Type: int8(kind)})
+	}
+	for _, k := range kinds {
+		switch kind := metadata.ResourceType(k); kind {
+		case metadata.TopicResource:
+			for _, t := range im.Topics() {
+				add(kind, t.Name)
+			}
+		case metadata.BrokerResource, metadata.BrokerLoggerResource:
+			for _, br := range im.Brokers() {
+				add(kind, strconv.Itoa(int(br.ID)))
+			}
+		case metadata.ClientMetricsResource, metadata.GroupResource:
+			for _, r := range im.ConfigResources() {
+				if r.Type == kind {
+					add(kind, r.Name)
+				}
+			}
+		default:
+			resp.ErrorCode = kerr.UnsupportedVersion.Code
+			resp.ConfigResources = nil
+			return resp
+		}
+	}
+	return resp
+}

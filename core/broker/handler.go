@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/server"
+	"github.com/moldau-io/moldau/core/wire"
+)
+
+// call is one request of an API that kmsg decodes, and how to answer it.
+type call struct {
+	b *Broker
+	r *server.Request
+}
+
+// reply answers with resp, whose version must be the request's. It may be called from any goroutine, once.
+func (c call) reply(resp kmsg.Response) {
+	buf := wire.AppendResponse(server.GetBuffer(responseGuess), c.r.CorrelationID, resp)
+	c.r.Respond(buf, func() { server.PutBuffer(buf) })
+}
+
+// responseGuess is the buffer size that most answers fit in.
+const responseGuess = 4 << 10
+
+// api is the code of one API: it answers req on c before it returns, or later.
+type api func(c call, req kmsg.Request)
+
+// answer makes an api of a function that answers at once.
+func answer[Q kmsg.Request](fn func(c call, req Q) kmsg.Response) api {
+	return func(c call, req kmsg.Request) { c.reply(fn(c, req.(Q))) }
+}
+
+// handlers is the table of all APIs but Produce and Fetch.
+func (b *Broker) handlers() map[int16]api {
+	return map[int16]api{
+		int16(kmsg.ListOffsets):                answer(b.listOffsets),
+		int16(kmsg.Metadata):                   answer(b.metadata),
+		int16(kmsg.OffsetCommit):               b.groupAPI(b.offsetCommit),
+		int16(kmsg.OffsetFetch):                b.groupAPI(b.offsetFetch),
+		int16(kmsg.FindCoordinator):            answer(b.findCoordinator),
+		int16(kmsg.JoinGroup):                  b.groupAPI(b.joinGroup),
+		int16(kmsg.Heartbeat):                  b.groupAPI(b.heartbeat),
+		int16(kmsg.LeaveGroup):                 b.groupAPI(b.leaveGroup),
+		int16(kmsg.SyncGroup):                  b.groupAPI(b.syncGroup),
+		int16(kmsg.DescribeGroups):             b.groupAPI(b.describeGroups),
+		int16(kmsg.ListGroups):                 b.groupAPI(b.listGroups),
+		int16(kmsg.DeleteGroups):               b.groupAPI(b.deleteGroups),
+		int16(kmsg.OffsetDelete):               b.groupAPI(b.offsetDelete),
+		int16(kmsg.ApiVersions):                answer(b.apiVersions),
+		int16(kmsg.CreateTopics):               answer(b.createTopics),
+		int16(kmsg.DeleteTopics):               answer(b.deleteTopics),
+		int16(kmsg.CreatePartitions):           answer(b.createPartitions),
+		int16(kmsg.DeleteRecords):              answer(b.deleteRecords),
+		int16(kmsg.InitProducerID):             answer(b.initProducerID),
+		int16(kmsg.OffsetForLeaderEpoch):       answer(b.offsetForLeaderEpoch),
+		int16(kmsg.DescribeConfigs):            answer(b.describeConfigs),
+		int16(kmsg.AlterConfigs):               answer(b.alterConfigs),
+		int16(kmsg.IncrementalAlterConfigs):    answer(b.incrementalAlterConfigs),
+		int16(kmsg.DescribeLogDirs):            answer(b.describeLogDirs),
+		int16(kmsg.DescribeCluster):            answer(b.describeCluster),
+		int16(kmsg.DescribeProducers):          answer(b.describeProducers),
+		int16(kmsg.ListConfigResources):        answer(b.listConfigResources),
+		int16(kmsg.DescribeTopicPartitions):    answer(b.describeTopicPartitions),
+		int16(kmsg.ElectLeaders):               answer(b.electLeaders),
+		int16(kmsg.ListPartitionReassignments): answer(b.listPartitionReassignments),
+	}
+}
+
+// HandleRequest implements server.Handler.
+func (b *Broker) HandleRequest(r *server.Request) {
+	b.metrics.request(r.Key)
+	switch r.Key {
+	case int16(kmsg.Produce):
+		b.produce(r)
+		return
+	case int16(kmsg.Fetch):
+		b.fetch(r)
+		return
+	case int16(kmsg.ApiVersions):
+		if !r.VersionOK {
+			b.apiVersionsUnsupported(call{b: b, r: r})
+			return
+		}
+	}
+	req, err := wire.DecodeRequest(r.Header, r.Body)
+	if err != nil {
+		b.refuse(r, err)
+		return
+	}
+	r.DetachFrame() // byte fields of req are slices of it
+	h, ok := b.apis[r.Key]
+	if !ok {
+		b.refuse(r, fmt.Errorf("api key %d has no handler", r.Key))
+		return
+	}
+	h(call{b: b, r: r}, req)
+}
+
+// refuse closes the connection of a request that makes no sense.
+func (b *Broker) refuse(r *server.Request, err error) {
+	b.log.Info("request refused, closing the connection", "peer", r.Conn.RemoteAddr(), "client_id", r.ClientID, "error", err)
+	r.Conn.Close(err)
+}

@@ -1,0 +1,277 @@
+package broker
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/metadata"
+	"github.com/moldau-io/moldau/core/replica"
+)
+
+// topicState is a topic as this broker serves it. The set of partitions grows; it is replaced, never changed.
+type topicState struct {
+	name     string
+	id       [16]byte
+	internal bool
+	parts    atomic.Pointer[[]*replica.Partition] // by index, nil where this broker holds no replica
+	stats    *topicStats
+}
+
+// partition returns the local replica, or nil.
+func (t *topicState) partition(index int32) *replica.Partition {
+	parts := *t.parts.Load()
+	if index < 0 || int(index) >= len(parts) {
+		return nil
+	}
+	return parts[index]
+}
+
+// topics is the index of the topics that exist, for the hot paths.
+type topics struct {
+	mu     sync.RWMutex
+	byName map[string]*topicState
+	byID   map[[16]byte]*topicState
+}
+
+func newTopics() *topics {
+	return &topics{byName: map[string]*topicState{}, byID: map[[16]byte]*topicState{}}
+}
+
+func (t *topics) all() []*topicState {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	out := make([]*topicState, 0, len(t.byName))
+	for _, s := range t.byName {
+		out = append(out, s)
+	}
+	return out
+}
+
+// topicFor finds a topic by its name, or by its id when name is nil, as requests have the one or the other.
+func (b *Broker) topicFor(name []byte, id [16]byte) *topicState {
+	b.topics.mu.RLock()
+	defer b.topics.mu.RUnlock()
+	if name != nil {
+		return b.topics.byName[string(name)]
+	}
+	return b.topics.byID[id]
+}
+
+func (b *Broker) topicNamed(name string) *topicState {
+	b.topics.mu.RLock()
+	defer b.topics.mu.RUnlock()
+	return b.topics.byName[name]
+}
+
+// localPartition finds a partition this broker holds, or nil.
+func (b *Broker) localPartition(topic string, index int32) *replica.Partition {
+	if t := b.topicNamed(topic); t != nil {
+		return t.partition(index)
+	}
+	return nil
+}
+
+// apply follows a change of the metadata. It runs on the quorum's publisher goroutine, in order; whoever asked for the change is
+// answered after it has returned.
+func (b *Broker) apply(_, im *metadata.Image, d metadata.Delta) {
+	for _, c := range d.Topics {
+		if c.Old != nil && c.New == nil {
+			b.removeTopic(c.Old)
+		}
+	}
+	for _, c := range d.Topics {
+		if c.New != nil {
+			if err := b.updateTopic(im, c); err != nil {
+				b.log.Error("cannot open the log of a partition", "topic", c.New.Name, "error", err)
+			}
+		}
+	}
+	for _, r := range d.Configs {
+		switch {
+		case r.Type == metadata.TopicResource:
+			b.topicConfigChanged(im, r.Name)
+		case r.Type == metadata.BrokerResource && (r.Name == "" || r.Name == fmt.Sprint(b.set.nodeID)):
+			b.brokerConfigChanged(im)
+		}
+	}
+}
+
+func (b *Broker) removeTopic(t *metadata.Topic) {
+	b.topics.mu.Lock()
+	s := b.topics.byID[t.ID]
+	delete(b.topics.byID, t.ID)
+	if s != nil && b.topics.byName[s.name] == s {
+		delete(b.topics.byName, s.name)
+	}
+	b.topics.mu.Unlock()
+	if s == nil {
+		return
+	}
+	for _, p := range *s.parts.Load() {
+		if p == nil {
+			continue
+		}
+		b.resigned(s.name, p.Index())
+		p.Close()
+		if err := b.dir.Delete(s.name, p.Index()); err != nil && !errors.Is(err, log.ErrNotFound) {
+			b.log.Error("cannot delete the log of a partition", "topic", s.name, "partition", p.Index(), "error", err)
+		}
+	}
+	b.topicDeleted(s.name)
+}
+
+// updateTopic opens new partitions of a topic and tells all changed ones who leads them.
+func (b *Broker) updateTopic(im *metadata.Image, c metadata.TopicChange) error {
+	t := c.New
+	s := b.topicFor(nil, t.ID)
+	fresh := s == nil
+	if fresh {
+		s = &topicState{name: t.Name, id: t.ID, internal: t.Internal, stats: b.metrics.topic(t.Name)}
+		s.parts.Store(&[]*replica.Partition{})
+	}
+	old := *s.parts.Load()
+	parts := make([]*replica.Partition, len(t.Partitions))
+	copy(parts, old)
+	var failed error
+	for i := range t.Partitions {
+		mp := &t.Partitions[i]
+		if parts[i] == nil && holds(mp, b.set.nodeID) {
+			p, err := b.openPartition(im, t, mp.Index)
+			if err != nil {
+				failed = errors.Join(failed, err)
+				continue
+			}
+			parts[i] = p
+		}
+	}
+	minISR := b.minISR(im, t.Name)
+	for i := range t.Partitions {
+		if p := parts[i]; p != nil {
+			failed = errors.Join(failed, b.lead(p, &t.Partitions[i], minISR))
+		}
+	}
+	s.parts.Store(&parts)
+	if fresh {
+		b.topics.mu.Lock()
+		b.topics.byName[s.name] = s
+		b.topics.byID[s.id] = s
+		b.topics.mu.Unlock()
+	}
+	for _, p := range parts {
+		if p != nil && p.IsLeader() {
+			b.elected(s.name, p.Index(), p.Leadership().Epoch)
+		}
+	}
+	return failed
+}
+
+func holds(p *metadata.Partition, node int32) bool {
+	for _, r := range p.Replicas {
+		if r == node {
+			return true
+		}
+	}
+	return false
+}
+
+// openPartition opens the partition's log, or makes it. A log of the same name but another topic id is what is left of a
+// deleted topic: it goes away.
+func (b *Broker) openPartition(im *metadata.Image, t *metadata.Topic, index int32) (*replica.Partition, error) {
+	cfg, err := b.logConfig(im, t.Name)
+	if err != nil {
+		return nil, fmt.Errorf("open %s-%d: %w", t.Name, index, err)
+	}
+	l, ok := b.dir.Log(t.Name, index)
+	if ok && l.TopicID() != t.ID && l.TopicID() != ([16]byte{}) {
+		if err := b.dir.Delete(t.Name, index); err != nil {
+			return nil, fmt.Errorf("remove %s-%d of a topic that was deleted: %w", t.Name, index, err)
+		}
+		ok = false
+	}
+	if ok {
+		l.UpdateConfig(cfg)
+	} else if l, err = b.dir.Create(t.Name, index, t.ID, cfg); err != nil {
+		return nil, fmt.Errorf("create %s-%d: %w", t.Name, index, err)
+	}
+	return replica.New(t.Name, t.ID, index, b.set.nodeID, l), nil
+}
+
+func (b *Broker) lead(p *replica.Partition, mp *metadata.Partition, minISR int) error {
+	return p.SetLeadership(replica.Leadership{
+		Leader: mp.Leader, Epoch: mp.LeaderEpoch, PartitionEpoch: mp.PartitionEpoch,
+		Replicas: mp.Replicas, ISR: mp.ISR, MinISR: minISR,
+	})
+}
+
+// logConfig is the effective configuration of a topic's logs.
+func (b *Broker) logConfig(im *metadata.Image, topic string) (log.Config, error) {
+	cfg, err := log.ParseConfig(b.effectiveTopicConfig(im, topic))
+	if err != nil {
+		return log.Config{}, fmt.Errorf("configuration of topic %s: %w", topic, err)
+	}
+	return cfg, nil
+}
+
+// topicConfigChanged gives a topic's logs their new configuration.
+func (b *Broker) topicConfigChanged(im *metadata.Image, name string) {
+	s := b.topicNamed(name)
+	mt := im.Topic(name)
+	if s == nil || mt == nil {
+		return
+	}
+	cfg, err := b.logConfig(im, name)
+	if err != nil {
+		b.log.Error("topic configuration is not usable, the old one stays", "topic", name, "error", err)
+		return
+	}
+	minISR := b.minISR(im, name)
+	for i, p := range *s.parts.Load() {
+		if p == nil {
+			continue
+		}
+		p.Log().UpdateConfig(cfg)
+		if err := b.lead(p, &mt.Partitions[i], minISR); err != nil {
+			b.log.Error("cannot follow a configuration change", "topic", name, "partition", i, "error", err)
+		}
+	}
+}
+
+// brokerConfigChanged follows a change of this broker's dynamic configuration, which is also the default of all topics.
+func (b *Broker) brokerConfigChanged(im *metadata.Image) {
+	for _, s := range b.topics.all() {
+		b.topicConfigChanged(im, s.name)
+	}
+}
+
+// dropStray deletes logs in the directory whose topic is gone: it was deleted while this broker was down.
+func (b *Broker) dropStray(im *metadata.Image) {
+	stray := map[*log.Log]bool{}
+	for _, l := range b.dir.Logs() {
+		p := im.Partition(l.Topic(), l.Partition())
+		if p == nil || !holds(p, b.set.nodeID) || (im.Topic(l.Topic()).ID != metadata.UUID(l.TopicID()) && l.TopicID() != ([16]byte{})) {
+			stray[l] = true
+		}
+	}
+	for l := range maps.Keys(stray) {
+		b.log.Warn("deleting the log of a partition that is no longer this broker's", "topic", l.Topic(), "partition", l.Partition())
+		if err := b.dir.Delete(l.Topic(), l.Partition()); err != nil {
+			b.log.Error("cannot delete a stray log", "topic", l.Topic(), "partition", l.Partition(), "error", err)
+		}
+	}
+}
+
+// sorted lists the topics by name.
+func (t *topics) sorted() []*topicState {
+	all := t.all()
+	slices.SortFunc(all, func(x, y *topicState) int { return cmp.Compare(x.name, y.name) })
+	return all
+}
+
+// partitionName is a partition as Kafka's messages name it.
+func partitionName(topic string, index int32) string { return fmt.Sprintf("%s-%d", topic, index) }

@@ -1,0 +1,257 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/log/batch"
+	"github.com/moldau-io/moldau/core/metadata"
+	"github.com/moldau-io/moldau/core/replica"
+	"github.com/moldau-io/moldau/core/server"
+	"github.com/moldau-io/moldau/core/wire"
+)
+
+// adminClientID is the client id that may write to internal topics.
+const adminClientID = "__admin_client"
+
+// produceCall is a produce request between its append and its answer. It is pooled: the path of an ordinary request does not allocate.
+type produceCall struct {
+	b       *Broker
+	r       *server.Request
+	req     wire.ProduceRequest
+	topics  []wire.ProduceTopicResult
+	results []wire.ProduceResult
+	parts   []*replica.Partition // of results, nil where there is none
+	nodes   []wire.NodeEndpoint
+	buf     []byte
+	waiting atomic.Int32
+	release func() // bound to this call once
+}
+
+var produceCalls sync.Pool
+
+func newProduceCall() *produceCall {
+	if c, _ := produceCalls.Get().(*produceCall); c != nil {
+		return c
+	}
+	c := new(produceCall)
+	c.release = c.recycle
+	return c
+}
+
+// produce appends to the log before it returns and answers when all appends are safe.
+func (b *Broker) produce(r *server.Request) {
+	c := newProduceCall()
+	c.b, c.r = b, r
+	if err := c.req.Decode(r.Version, r.Body); err != nil {
+		c.recycle()
+		b.refuse(r, err)
+		return
+	}
+	b.metrics.produceRequests.Add(1)
+	c.waiting.Store(1) // this function
+	ok := c.appendAll()
+	acks := c.req.Acks
+	r.ReleaseFrame()
+	if acks == 0 {
+		// There is no answer. As Kafka, tell of a failure in the only way left, so that the client looks for the leader again.
+		if !ok {
+			conn := r.Conn
+			r.RespondNothing()
+			conn.Close(errors.New("a produce request with acks=0 failed"))
+		} else {
+			r.RespondNothing()
+		}
+		c.recycle()
+		return
+	}
+	c.finished()
+}
+
+// appendAll appends what the request holds and fills in the results; it says whether all went well.
+func (c *produceCall) appendAll() bool {
+	ok := true
+	n := len(c.req.Partitions)
+	c.results = resize(c.results, n)
+	c.parts = resize(c.parts, n)
+	c.topics = resize(c.topics, len(c.req.Topics))
+	for i := range c.req.Topics {
+		t := &c.req.Topics[i]
+		topic := c.b.topicFor(t.Name, t.ID)
+		res := &c.topics[i]
+		res.ID = t.ID
+		if topic != nil {
+			res.Name = topic.name
+		} else {
+			res.Name = string(t.Name)
+		}
+		res.Partitions = c.results[t.First:t.End]
+		for j := t.First; j < t.End; j++ {
+			if !c.appendOne(topic, t, j) {
+				ok = false
+			}
+		}
+	}
+	return ok
+}
+
+// appendOne appends for one partition.
+func (c *produceCall) appendOne(topic *topicState, t *wire.ProduceTopic, slot int) bool {
+	in := &c.req.Partitions[slot]
+	out := &c.results[slot]
+	*out = wire.ProduceResult{Index: in.Index, BaseOffset: -1, LogAppendTimeMs: -1, LogStartOffset: -1, LeaderID: -1}
+	b := c.b
+	if err := c.check(topic, t, in); err != nil {
+		b.metrics.failedProduce.Add(1)
+		c.fail(out, err)
+		return false
+	}
+	p := topic.partition(in.Index)
+	c.parts[slot] = p
+	size := len(in.Records)
+	var acker replica.Acker
+	if c.req.Acks != 0 {
+		acker = c
+		c.waiting.Add(1)
+	}
+	res, err := p.Append(in.Records, replica.AppendOptions{Acks: c.req.Acks, Origin: log.Client}, acker, slot)
+	if err != nil {
+		if acker != nil {
+			c.waiting.Add(-1) // never the last: produce holds one
+		}
+		topic.stats.failedProduce.Add(1)
+		b.metrics.failedProduce.Add(1)
+		c.fail(out, err)
+		return false
+	}
+	out.BaseOffset, out.LogAppendTimeMs, out.LogStartOffset = res.BaseOffset, res.LogAppendTimeMs, res.LogStartOffset
+	topic.stats.produceRequests.Add(1)
+	topic.stats.bytesIn.Add(int64(size))
+	topic.stats.messagesIn.Add(res.LastOffset - res.BaseOffset + 1)
+	return true
+}
+
+// check refuses what must not reach the log.
+func (c *produceCall) check(topic *topicState, t *wire.ProduceTopic, in *wire.ProducePartition) error {
+	switch {
+	case c.req.Acks < -1 || c.req.Acks > 1:
+		return kerr.InvalidRequiredAcks
+	case c.req.TransactionalID != nil:
+		return errNoTransactions
+	case topic == nil && c.req.Version >= 13:
+		return kerr.UnknownTopicID
+	case topic == nil:
+		if err := metadata.ValidateTopicName(string(t.Name)); err != nil {
+			return kerr.InvalidTopicException
+		}
+		return kerr.UnknownTopicOrPartition
+	case topic.internal && c.r.ClientID != adminClientID:
+		return &metadata.Error{Code: kerr.InvalidTopicException.Code, Message: "Cannot append to internal topic " + topic.name}
+	case topic.partition(in.Index) == nil:
+		return kerr.UnknownTopicOrPartition
+	case len(in.Records) == 0:
+		return &metadata.Error{Code: kerr.InvalidRecord.Code, Message: "Produce requests with version " + fmt.Sprint(c.req.Version) + " must have at least one record batch per partition"}
+	}
+	// One batch for each partition, of the current format and not a control batch: Kafka's rules since Produce version 3.
+	first, rest, err := batch.Next(in.Records)
+	switch {
+	case err != nil:
+		return nil // the log says what is wrong
+	case len(rest) > 0:
+		return &metadata.Error{Code: kerr.InvalidRecord.Code, Message: "Produce requests with version " + fmt.Sprint(c.req.Version) + " are only allowed to contain exactly one record batch per partition"}
+	case first.IsTransactional():
+		return errNoTransactions
+	}
+	return nil
+}
+
+// errNoTransactions refuses transactional writes in the words that a user will see.
+var errNoTransactions = &metadata.Error{Code: kerr.InvalidTxnState.Code, Message: "This broker does not support transactions yet; unset transactional.id"}
+
+func (c *produceCall) fail(out *wire.ProduceResult, err error) {
+	out.ErrorCode = codeOf(err)
+	out.BaseOffset = -1
+	var bad *log.InvalidRecordError
+	switch {
+	case errors.As(err, &bad):
+		out.ErrorMessage = &bad.Message
+		for i := range bad.Records {
+			out.RecordErrors = append(out.RecordErrors, wire.RecordError{BatchIndex: bad.Records[i].Index, Message: &bad.Records[i].Message})
+		}
+	default:
+		var plain *kerr.Error
+		if !errors.As(err, &plain) || errors.As(err, new(*metadata.Error)) {
+			out.ErrorMessage = messageOf(err)
+		}
+	}
+	if out.ErrorCode == kerr.UnknownServerError.Code {
+		c.b.log.Error("produce failed", "partition", out.Index, "error", err)
+	}
+}
+
+// Acknowledged implements replica.Acker.
+func (c *produceCall) Acknowledged(slot int, err error) {
+	if err != nil {
+		c.fail(&c.results[slot], err)
+	}
+	c.finished()
+}
+
+// finished answers after the last partition.
+func (c *produceCall) finished() {
+	if c.waiting.Add(-1) > 0 {
+		return
+	}
+	for i := range c.results {
+		if c.results[i].ErrorCode == kerr.NotLeaderForPartition.Code && c.parts[i] != nil {
+			c.hintLeader(&c.results[i], c.parts[i])
+		}
+	}
+	c.buf = wire.AppendProduceResponse(c.buf[:0], c.req.Version, c.r.CorrelationID, c.topics, c.nodes, 0)
+	c.r.Respond(c.buf, c.release)
+}
+
+// hintLeader names the new leader (KIP-951).
+func (c *produceCall) hintLeader(out *wire.ProduceResult, p *replica.Partition) {
+	l := p.Leadership()
+	node, ok := c.b.endpoint(l.Leader, c.r.Conn.Listener())
+	if !ok {
+		return
+	}
+	out.LeaderID, out.LeaderEpoch = l.Leader, l.Epoch
+	for _, n := range c.nodes {
+		if n.NodeID == node.NodeID {
+			return
+		}
+	}
+	c.nodes = append(c.nodes, node)
+}
+
+func (c *produceCall) recycle() {
+	clear(c.parts)
+	for i := range c.results {
+		c.results[i] = wire.ProduceResult{}
+	}
+	clear(c.topics)
+	c.req.TransactionalID = nil
+	clear(c.req.Topics)
+	clear(c.req.Partitions)
+	c.b, c.r, c.nodes = nil, nil, c.nodes[:0]
+	if cap(c.buf) > 64<<10 {
+		c.buf = nil
+	}
+	produceCalls.Put(c)
+}
+
+// resize returns s with length n, keeping its memory when it is large enough. The elements are not cleared.
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/2)
+	}
+	return s[:n]
+}

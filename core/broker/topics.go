@@ -1,0 +1,331 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/metadata"
+)
+
+// decide runs a decision on the quorum within a request's timeout.
+func (b *Broker) decide(timeoutMs int32, fn func(im *metadata.Image) ([]metadata.Record, error)) error {
+	d := time.Duration(max(timeoutMs, 1000)) * time.Millisecond
+	ctx, cancel := context.WithTimeout(b.ctx, d)
+	defer cancel()
+	return b.quorum.Do(ctx, fn)
+}
+
+func (b *Broker) createTopics(c call, req *kmsg.CreateTopicsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+	want := make([]metadata.CreateTopic, 0, len(req.Topics))
+	for i := range req.Topics {
+		q := &req.Topics[i]
+		t := metadata.CreateTopic{Name: q.Topic, NumPartitions: q.NumPartitions, ReplicationFactor: q.ReplicationFactor}
+		for _, a := range q.ReplicaAssignment {
+			t.Assignments = append(t.Assignments, metadata.Assignment{Partition: a.Partition, Replicas: a.Replicas})
+		}
+		for _, cfg := range q.Configs {
+			t.Configs = append(t.Configs, metadata.ConfigValue{Key: cfg.Name, Value: cfg.Value})
+		}
+		want = append(want, t)
+	}
+	var results []metadata.CreateTopicResult
+	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) ([]metadata.Record, error) {
+		var records []metadata.Record
+		records, results = metadata.CreateTopics(im, b.rules, want)
+		if req.ValidateOnly {
+			return nil, nil
+		}
+		return records, nil
+	})
+	if err != nil {
+		seen := map[string]bool{}
+		for i := range want {
+			if seen[want[i].Name] {
+				continue
+			}
+			seen[want[i].Name] = true
+			t := kmsg.NewCreateTopicsResponseTopic()
+			t.Topic, t.ErrorCode, t.ErrorMessage = want[i].Name, codeOf(err), messageOf(err)
+			t.NumPartitions, t.ReplicationFactor = -1, -1
+			resp.Topics = append(resp.Topics, t)
+		}
+		return resp
+	}
+	for i := range results {
+		r := &results[i]
+		t := kmsg.NewCreateTopicsResponseTopic()
+		t.Topic = r.Name
+		t.ErrorCode, t.ErrorMessage = metadataError(r.Err)
+		t.NumPartitions, t.ReplicationFactor = -1, -1
+		if r.Err == nil {
+			t.NumPartitions, t.ReplicationFactor = r.NumPartitions, r.ReplicationFactor
+			t.Configs = b.createdConfigs(r.Configs)
+			if !req.ValidateOnly {
+				t.TopicID = r.ID
+			}
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+func (b *Broker) deleteTopics(c call, req *kmsg.DeleteTopicsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
+	var refs []metadata.TopicRef
+	for i := range req.TopicNames {
+		refs = append(refs, metadata.TopicRef{Name: &req.TopicNames[i]})
+	}
+	for i := range req.Topics {
+		refs = append(refs, metadata.TopicRef{Name: req.Topics[i].Topic, ID: req.Topics[i].TopicID})
+	}
+	var results []metadata.DeleteTopicResult
+	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) ([]metadata.Record, error) {
+		var records []metadata.Record
+		records, results = metadata.DeleteTopics(im, b.rules, refs)
+		return records, nil
+	})
+	if err != nil {
+		for _, r := range refs {
+			t := kmsg.NewDeleteTopicsResponseTopic()
+			t.Topic, t.TopicID, t.ErrorCode, t.ErrorMessage = r.Name, r.ID, codeOf(err), messageOf(err)
+			resp.Topics = append(resp.Topics, deletedTopic(req.Version, t))
+		}
+		return resp
+	}
+	for i := range results {
+		r := &results[i]
+		t := kmsg.NewDeleteTopicsResponseTopic()
+		if r.Name != "" {
+			t.Topic = &r.Name
+		}
+		t.TopicID = r.ID
+		t.ErrorCode, t.ErrorMessage = metadataError(r.Err)
+		resp.Topics = append(resp.Topics, deletedTopic(req.Version, t))
+	}
+	return resp
+}
+
+// deletedTopic fits an answer to versions whose topic name must not be null.
+func deletedTopic(version int16, t kmsg.DeleteTopicsResponseTopic) kmsg.DeleteTopicsResponseTopic {
+	if version < 6 && t.Topic == nil {
+		empty := ""
+		t.Topic = &empty
+	}
+	return t
+}
+
+func (b *Broker) createPartitions(c call, req *kmsg.CreatePartitionsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
+	want := make([]metadata.CreatePartition, 0, len(req.Topics))
+	for i := range req.Topics {
+		q := &req.Topics[i]
+		p := metadata.CreatePartition{Topic: q.Topic, Count: q.Count}
+		for _, a := range q.Assignment {
+			p.Assignments = append(p.Assignments, a.Replicas)
+		}
+		want = append(want, p)
+	}
+	var results []metadata.CreatePartitionResult
+	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) ([]metadata.Record, error) {
+		var records []metadata.Record
+		records, results = metadata.CreatePartitions(im, b.rules, want)
+		if req.ValidateOnly {
+			return nil, nil
+		}
+		return records, nil
+	})
+	if err != nil {
+		results = results[:0]
+		for _, w := range want {
+			results = append(results, metadata.CreatePartitionResult{Topic: w.Topic, Err: &metadata.Error{Code: codeOf(err), Message: err.Error()}})
+		}
+	}
+	for i := range results {
+		t := kmsg.NewCreatePartitionsResponseTopic()
+		t.Topic = results[i].Topic
+		t.ErrorCode, t.ErrorMessage = metadataError(results[i].Err)
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+// describeTopicPartitions pages through topics (KIP-966): topics in the order of their names, up to a number of partitions, and
+// where to go on.
+func (b *Broker) describeTopicPartitions(c call, req *kmsg.DescribeTopicPartitionsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.DescribeTopicPartitionsResponse)
+	im := b.image()
+	names := make([]string, 0, len(req.Topics))
+	for _, t := range req.Topics {
+		names = append(names, t.Topic)
+	}
+	all := len(names) == 0
+	if all {
+		for _, t := range im.Topics() {
+			names = append(names, t.Name)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	from := int32(0)
+	if cur := req.Cursor; cur != nil {
+		i, found := slices.BinarySearch(names, cur.Topic)
+		names = names[i:]
+		if found {
+			from = max(cur.Partition, 0)
+		}
+	}
+	left := int(max(1, min(req.ResponsePartitionLimit, b.set.maxRequestPartitions)))
+	if req.ResponsePartitionLimit <= 0 {
+		left = int(b.set.maxRequestPartitions)
+	}
+	for i, name := range names {
+		if left <= 0 {
+			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: 0}
+			break
+		}
+		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+		t.Topic = &names[i]
+		t.AuthorizedOperations = operationsNotAsked
+		mt := im.Topic(name)
+		if mt == nil {
+			if !all {
+				t.ErrorCode = kerr.UnknownTopicOrPartition.Code
+				if metadata.ValidateTopicName(name) != nil {
+					t.ErrorCode = kerr.InvalidTopicException.Code
+				}
+				resp.Topics = append(resp.Topics, t)
+			}
+			from = 0
+			continue
+		}
+		t.TopicID, t.IsInternal = mt.ID, mt.Internal
+		t.AuthorizedOperations = allTopicOperations
+		first := min(int(from), len(mt.Partitions))
+		end := min(len(mt.Partitions), first+left)
+		for k := first; k < end; k++ {
+			t.Partitions = append(t.Partitions, describePartition(im, &mt.Partitions[k]))
+		}
+		left -= end - first
+		resp.Topics = append(resp.Topics, t)
+		from = 0
+		if end < len(mt.Partitions) {
+			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: int32(end)}
+			break
+		}
+	}
+	return resp
+}
+
+func describePartition(im *metadata.Image, mp *metadata.Partition) kmsg.DescribeTopicPartitionsResponseTopicPartition {
+	p := kmsg.NewDescribeTopicPartitionsResponseTopicPartition()
+	p.Partition, p.LeaderID, p.LeaderEpoch = mp.Index, mp.Leader, mp.LeaderEpoch
+	p.Replicas, p.ISR = mp.Replicas, mp.ISR
+	p.EligibleLeaderReplicas, p.LastKnownELR = mp.ELR, mp.LastKnownELR
+	if p.EligibleLeaderReplicas == nil {
+		p.EligibleLeaderReplicas = []int32{}
+	}
+	if p.LastKnownELR == nil {
+		p.LastKnownELR = []int32{}
+	}
+	p.OfflineReplicas = offline(im, mp.Replicas)
+	if mp.Leader == metadata.NoLeader {
+		p.ErrorCode = kerr.LeaderNotAvailable.Code
+	}
+	return p
+}
+
+// electLeaders answers for partitions whose leader is the preferred one already, which on a single node is all of them; with
+// several it changes leaders through the quorum.
+func (b *Broker) electLeaders(c call, req *kmsg.ElectLeadersRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
+	im := b.image()
+	topics := req.Topics
+	all := topics == nil
+	if all {
+		for _, t := range im.Topics() {
+			q := kmsg.NewElectLeadersRequestTopic()
+			q.Topic = t.Name
+			for i := range t.Partitions {
+				q.Partitions = append(q.Partitions, int32(i))
+			}
+			topics = append(topics, q)
+		}
+	}
+	slices.SortStableFunc(topics, func(x, y kmsg.ElectLeadersRequestTopic) int { return cmp.Compare(x.Topic, y.Topic) })
+	for _, q := range topics {
+		t := kmsg.NewElectLeadersResponseTopic()
+		t.Topic = q.Topic
+		for _, index := range q.Partitions {
+			p := kmsg.NewElectLeadersResponseTopicPartition()
+			p.Partition = index
+			code, msg := electable(im, q.Topic, index, req.ElectionType)
+			if code == kerr.ElectionNotNeeded.Code && all {
+				continue // Kafka leaves these out when all partitions were asked for
+			}
+			p.ErrorCode, p.ErrorMessage = code, &msg
+			t.Partitions = append(t.Partitions, p)
+		}
+		if len(t.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, t)
+		}
+	}
+	return resp
+}
+
+func electable(im *metadata.Image, topic string, index int32, kind int8) (int16, string) {
+	mt := im.Topic(topic)
+	if mt == nil {
+		return kerr.UnknownTopicOrPartition.Code, "No such topic as " + topic
+	}
+	if im.Partition(topic, index) == nil {
+		return kerr.UnknownTopicOrPartition.Code, "No such partition as " + partitionName(topic, index)
+	}
+	mp := im.Partition(topic, index)
+	if kind == 1 && mp.Leader != metadata.NoLeader || mp.Leader == mp.Replicas[0] {
+		return kerr.ElectionNotNeeded.Code, "Leader election not needed for topic partition."
+	}
+	if mp.Leader == metadata.NoLeader {
+		return kerr.EligibleLeadersNotAvailable.Code, "Eligible topic partition leaders are not available."
+	}
+	return kerr.PreferredLeaderNotAvailable.Code, "The preferred leader was not available."
+}
+
+// listPartitionReassignments lists the partitions that are being moved.
+func (b *Broker) listPartitionReassignments(c call, req *kmsg.ListPartitionReassignmentsRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.ListPartitionReassignmentsResponse)
+	im := b.image()
+	list := func(mt *metadata.Topic, want func(int32) bool) {
+		t := kmsg.NewListPartitionReassignmentsResponseTopic()
+		t.Topic = mt.Name
+		for i := range mt.Partitions {
+			mp := &mt.Partitions[i]
+			if !want(mp.Index) || (len(mp.Adding) == 0 && len(mp.Removing) == 0) {
+				continue
+			}
+			p := kmsg.NewListPartitionReassignmentsResponseTopicPartition()
+			p.Partition, p.Replicas, p.AddingReplicas, p.RemovingReplicas = mp.Index, mp.Replicas, mp.Adding, mp.Removing
+			t.Partitions = append(t.Partitions, p)
+		}
+		if len(t.Partitions) > 0 {
+			resp.Topics = append(resp.Topics, t)
+		}
+	}
+	if req.Topics == nil {
+		for _, mt := range im.Topics() {
+			list(mt, func(int32) bool { return true })
+		}
+		return resp
+	}
+	for _, q := range req.Topics {
+		if mt := im.Topic(q.Topic); mt != nil {
+			list(mt, func(i int32) bool { return slices.Contains(q.Partitions, i) })
+		}
+	}
+	return resp
+}

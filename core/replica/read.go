@@ -1,0 +1,90 @@
+package replica
+
+import (
+	"fmt"
+
+	"github.com/moldau-io/moldau/core/log"
+)
+
+// Offsets are the offsets that a fetch answer names beside the records.
+type Offsets struct {
+	HighWatermark, LastStable, LogStart int64
+}
+
+// Offsets returns the partition's offsets. The last stable offset is never above the high watermark.
+func (p *Partition) Offsets() Offsets {
+	hw := p.hw.Load()
+	return Offsets{HighWatermark: hw, LastStable: min(p.log.LastStableOffset(), hw), LogStart: p.log.StartOffset()}
+}
+
+// Limit is where a consumer must stop: the high watermark, or the last stable offset.
+func (o Offsets) Limit(committed bool) int64 {
+	if committed {
+		return o.LastStable
+	}
+	return o.HighWatermark
+}
+
+// CheckOffset says whether a consumer may ask for offset: the start and the end of the log included. A consumer that asks
+// above the high watermark but below the end of the log is early, not lost.
+func (p *Partition) CheckOffset(offset int64) error {
+	if offset < p.log.StartOffset() || offset > p.log.EndOffset() {
+		return fmt.Errorf("offset %d of %s-%d is outside of %d to %d: %w", offset, p.topic, p.index, p.log.StartOffset(), p.log.EndOffset(), log.ErrOffsetOutOfRange)
+	}
+	return nil
+}
+
+// Read appends whole batches from offset on to dst, as log.Read does, up to what a consumer may see.
+func (p *Partition) Read(dst []byte, offset int64, maxBytes int, committed, minOne bool) ([]byte, Offsets, error) {
+	o := p.Offsets()
+	if err := p.CheckOffset(offset); err != nil {
+		return dst, o, err
+	}
+	limit := o.Limit(committed)
+	if offset >= limit {
+		return dst, o, nil
+	}
+	out, err := p.log.Read(dst, offset, maxBytes, limit, minOne)
+	return out, o, err
+}
+
+// DeleteRecords moves the log's start to offset (-1: the high watermark) and returns the new start.
+func (p *Partition) DeleteRecords(offset int64) (int64, error) {
+	if !p.IsLeader() {
+		return -1, ErrNotLeader
+	}
+	hw := p.hw.Load()
+	if offset == -1 {
+		offset = hw
+	}
+	if offset < 0 || offset > hw {
+		return -1, fmt.Errorf("delete records before %d of %s-%d: high watermark is %d: %w", offset, p.topic, p.index, hw, log.ErrOffsetOutOfRange)
+	}
+	if err := p.log.DeleteRecordsBefore(offset); err != nil {
+		return -1, err
+	}
+	return p.log.StartOffset(), nil
+}
+
+// ReadableBytes estimates how many bytes there are to read from one offset up to another, at most limit. It takes the log's average
+// size for an offset, and is 1 at least when there is anything.
+func (p *Partition) ReadableBytes(from, to, limit int64) int64 {
+	start, end := p.log.StartOffset(), p.log.EndOffset()
+	if from >= to || end <= start {
+		return 0
+	}
+	n := float64(p.log.Size()) * float64(to-from) / float64(end-start)
+	return max(min(int64(n), limit), 1)
+}
+
+// EpochAt is the leader epoch in which the record at offset was written, -1 when unknown.
+func (p *Partition) EpochAt(offset int64) int32 {
+	epoch := int32(-1)
+	for _, e := range p.log.Epochs() {
+		if e.StartOffset > offset {
+			break
+		}
+		epoch = e.Epoch
+	}
+	return epoch
+}
