@@ -77,7 +77,7 @@ func OpenDir(path string, opts Options) (*Dir, error) {
 	}
 	d.brokerEpoch.Store(-1)
 	d.syncer = newSyncer(d)
-	if err := d.fs.MkdirAll(path); err != nil {
+	if err := d.make(path); err != nil {
 		return nil, fmt.Errorf("open log directory: %w", err)
 	}
 	lock, err := d.fs.Lock(d.file(fileLock))
@@ -89,6 +89,23 @@ func OpenDir(path string, opts Options) (*Dir, error) {
 		return nil, errors.Join(fmt.Errorf("open log directory %s: %w", path, err), lock.Close())
 	}
 	return d, nil
+}
+
+// make creates the directory and those above it, durably.
+func (d *Dir) make(path string) error {
+	if _, err := d.fs.Stat(path); err == nil {
+		return nil
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := d.make(parent); err != nil {
+			return err
+		}
+	}
+	if err := d.fs.MkdirAll(path); err != nil {
+		return err
+	}
+	return d.fs.SyncDir(parent)
 }
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
@@ -142,7 +159,7 @@ func (d *Dir) load() error {
 		g.Go(func() error {
 			rp, start := recovery[tp], starts[tp]
 			if err := l.load(d.clean, rp, start); err != nil {
-				return fmt.Errorf("load partition %s: %w", l.name0(), err)
+				return fmt.Errorf("load partition %s: %w", l.id, err)
 			}
 			return nil
 		})
@@ -306,7 +323,7 @@ func (l *Log) SetTopicID(id [16]byte) error {
 		return nil
 	}
 	if l.topicID != ([16]byte{}) {
-		return fmt.Errorf("partition %s belongs to another topic of that name", l.name0())
+		return fmt.Errorf("partition %s belongs to another topic of that name", l.id)
 	}
 	if err := replaceFile(l.d.fs, l.file(fileTopicID), formatTopicID(id)); err != nil {
 		return l.d.fail(err)

@@ -197,7 +197,7 @@ func (d *Dir) retain(ctx context.Context) error {
 		n, lerr := l.retain()
 		raised = raised || n > 0
 		if lerr != nil && !errors.Is(lerr, ErrClosed) {
-			err = errors.Join(err, fmt.Errorf("retention of %s: %w", l.name0(), lerr))
+			err = errors.Join(err, fmt.Errorf("retention of %s: %w", l.id, lerr))
 		}
 	}
 	if raised {
@@ -255,7 +255,7 @@ func (l *Log) retain() (int, error) {
 			break
 		}
 		over -= size
-		l.d.log.Info("segment expired", "partition", l.name0(), "baseOffset", s.base, "bytes", size, "because", why)
+		l.d.log.Info("segment expired", "partition", l.id, "baseOffset", s.base, "bytes", size, "because", why)
 		n++
 	}
 	if n == 0 {

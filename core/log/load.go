@@ -95,7 +95,7 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 		return err
 	}
 	if l.start.Load() > l.end.Load() {
-		l.d.log.Warn("log ends before its start and begins anew there", "partition", l.name0(), "end", l.end.Load(), "start", l.start.Load())
+		l.d.log.Warn("log ends before its start and begins anew there", "partition", l.id, "end", l.end.Load(), "start", l.start.Load())
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if err := l.resetTo(l.start.Load()); err != nil {
@@ -187,7 +187,7 @@ func (l *Log) loadClean(fo *folder) error {
 		}
 		if err != nil {
 			if errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrShort) {
-				l.d.log.Warn("log does not end as it was closed, recovering", "partition", l.name0(), "err", err)
+				l.d.log.Warn("log does not end as it was closed, recovering", "partition", l.id, "err", err)
 				return l.recover(len(l.list())-1, 0)
 			}
 			return err
@@ -325,7 +325,7 @@ func (l *Log) reindex(s *segment, p *producers) (int64, error) {
 		var t *AbortedTxn
 		t, aerr = p.apply(h, func() (batch.EndTxn, bool, error) { return readMarker(p, f, pos, size) })
 		if errors.Is(aerr, batch.ErrCorrupt) {
-			l.d.log.Warn("control batch is not understood", "partition", l.name0(), "offset", h.BaseOffset(), "err", aerr)
+			l.d.log.Warn("control batch is not understood", "partition", l.id, "offset", h.BaseOffset(), "err", aerr)
 			aerr = nil
 		}
 		if t != nil {

@@ -18,6 +18,7 @@ type Log struct {
 	d         *Dir
 	topic     string
 	partition int32
+	id        string // "<topic>-<partition>"
 	topicID   [16]byte
 
 	name atomic.Pointer[string] // of the folder; changes when the partition is deleted
@@ -72,8 +73,8 @@ type Log struct {
 }
 
 func (d *Dir) newLog(topic string, partition int32, cfg Config, configured bool) *Log {
-	l := &Log{d: d, topic: topic, partition: partition, epochs: &epochCache{}}
-	name := folderName(topic, partition)
+	l := &Log{d: d, topic: topic, partition: partition, id: folderName(topic, partition), epochs: &epochCache{}}
+	name := l.id
 	l.name.Store(&name)
 	l.cfg.Store(&cfg)
 	l.configured.Store(configured)

@@ -42,7 +42,7 @@ func (l *Log) awaitTruncation() {
 func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool) ([]byte, error) {
 	end := l.end.Load()
 	if offset < l.start.Load() || offset > end {
-		return dst, fmt.Errorf("%w: offset %d of partition %s, which has offsets %d to %d", ErrOffsetOutOfRange, offset, l.name0(), l.start.Load(), end)
+		return dst, fmt.Errorf("%w: offset %d of partition %s, which has offsets %d to %d", ErrOffsetOutOfRange, offset, l.id, l.start.Load(), end)
 	}
 	upTo = min(upTo, end)
 	if offset >= upTo || maxBytes <= 0 && !minOne {
@@ -168,5 +168,5 @@ func cut(p []byte, offset int64, maxBytes int, upTo int64, minOne bool, avail in
 
 // readError turns an I/O error of a read into ErrStorage. It does not fail the directory: the other files may be fine.
 func (l *Log) readError(err error) error {
-	return fmt.Errorf("%w: read %s: %w", ErrStorage, l.name0(), err)
+	return fmt.Errorf("%w: read %s: %w", ErrStorage, l.id, err)
 }

@@ -17,7 +17,7 @@ func (l *Log) TruncateTo(offset int64) error {
 		return err
 	}
 	if offset < 0 {
-		return fmt.Errorf("truncate %s to %d: the offset is negative", l.name0(), offset)
+		return fmt.Errorf("truncate %s to %d: the offset is negative", l.id, offset)
 	}
 	if offset >= l.end.Load() {
 		return nil
@@ -72,7 +72,7 @@ func (l *Log) truncate(fn func() error, offset int64) error {
 	}
 	l.syncMu.Unlock()
 	if err != nil {
-		return l.d.fail(fmt.Errorf("truncate %s: %w", l.name0(), err))
+		return l.d.fail(fmt.Errorf("truncate %s: %w", l.id, err))
 	}
 	l.wakeTruncated(end)
 	l.notify()
@@ -216,7 +216,7 @@ func (l *Log) DeleteRecordsBefore(offset int64) error {
 		return err
 	}
 	if offset < 0 || offset > l.highWatermark() {
-		return fmt.Errorf("%w: delete records of %s before %d, the high watermark is %d", ErrOffsetOutOfRange, l.name0(), offset, l.highWatermark())
+		return fmt.Errorf("%w: delete records of %s before %d, the high watermark is %d", ErrOffsetOutOfRange, l.id, offset, l.highWatermark())
 	}
 	if !l.raiseStart(offset) {
 		return nil

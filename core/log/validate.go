@@ -28,10 +28,10 @@ func (l *Log) validate(data []byte, o AppendOptions, cfg *Config) (incoming, err
 		rest = r
 		if o.Origin != Replica && int64(len(b)) > cfg.MaxMessageBytes {
 			return in, fmt.Errorf("%w: the record batch size in the append to %s is %d bytes which exceeds the maximum configured value of %d",
-				ErrMessageTooLarge, l.name0(), len(b), cfg.MaxMessageBytes)
+				ErrMessageTooLarge, l.id, len(b), cfg.MaxMessageBytes)
 		}
 		if err := b.Check(); err != nil {
-			return in, fmt.Errorf("%w: %w in topic partition %s", ErrCorruptMessage, err, l.name0())
+			return in, fmt.Errorf("%w: %w in topic partition %s", ErrCorruptMessage, err, l.id)
 		}
 		in.count++
 		in.delta += int64(b.LastOffsetDelta()) + 1
@@ -44,7 +44,7 @@ func (l *Log) validate(data []byte, o AppendOptions, cfg *Config) (incoming, err
 			}
 			continue
 		}
-		if err := checkHeader(b, o.Origin, l.name0()); err != nil {
+		if err := checkHeader(b, o.Origin, l.id); err != nil {
 			return in, err
 		}
 		if b.Codec() > batch.Zstd {
@@ -75,8 +75,6 @@ func (l *Log) validate(data []byte, o AppendOptions, cfg *Config) (incoming, err
 	}
 	return in, nil
 }
-
-func (l *Log) name0() string { return folderName(l.topic, l.partition) }
 
 // checkHeader applies the rules for a batch that is new to the log.
 func checkHeader(b batch.Batch, o Origin, partition string) error {
@@ -150,7 +148,7 @@ func (l *Log) checkRecords(b batch.Batch, o Origin, cfg *Config) error {
 			return invalidRecord("inner record %d has offset delta %d: offsets inside a batch must be incremental", i, rec.OffsetDelta)
 		}
 		if needKey && rec.Key == nil {
-			fail(ErrInvalidRecord, i, "Compacted topic cannot accept message without key in topic partition %s.", l.name0())
+			fail(ErrInvalidRecord, i, "Compacted topic cannot accept message without key in topic partition %s.", l.id)
 		}
 		if ts := rec.Timestamp; checkTime && ts != batch.NoTimestamp &&
 			(now-ts > cfg.TimestampBeforeMaxMs || ts-now > cfg.TimestampAfterMaxMs) {

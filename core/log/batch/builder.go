@@ -145,3 +145,11 @@ func (w *Builder) build(dst []byte, lastDelta int32) ([]byte, error) {
 	b.UpdateCRC()
 	return dst, nil
 }
+
+// SetLike takes over the settings of another builder, forgets the records and keeps the buffers.
+func (w *Builder) SetLike(o *Builder) {
+	recs := w.recs[:0]
+	*w = *o
+	w.recs = recs
+	w.count, w.last, w.baseTs, w.maxTs = 0, 0, 0, 0
+}
