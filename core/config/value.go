@@ -162,7 +162,7 @@ func short(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 func atLeast(low float64) Check {
 	return func(name string, v Value) string {
 		if v.number() < low {
-			return refusal(name, v.String(), "Value must be at least " + short(low))
+			return refusal(name, v.String(), "Value must be at least "+short(low))
 		}
 		return ""
 	}
@@ -171,10 +171,10 @@ func atLeast(low float64) Check {
 func between(low, high float64) Check {
 	return func(name string, v Value) string {
 		if v.number() < low {
-			return refusal(name, v.String(), "Value must be at least " + short(low))
+			return refusal(name, v.String(), "Value must be at least "+short(low))
 		}
 		if v.number() > high {
-			return refusal(name, v.String(), "Value must be no more than " + short(high))
+			return refusal(name, v.String(), "Value must be no more than "+short(high))
 		}
 		return ""
 	}
@@ -192,7 +192,7 @@ func betweenOr(low, high, other float64) Check {
 func oneOf(values ...string) Check {
 	return func(name string, v Value) string {
 		if !slices.Contains(values, v.Text) {
-			return refusal(name, v.String(), "String must be one of: " + strings.Join(values, ", "))
+			return refusal(name, v.String(), "String must be one of: "+strings.Join(values, ", "))
 		}
 		return ""
 	}
@@ -201,7 +201,7 @@ func oneOf(values ...string) Check {
 func oneOfFold(values ...string) Check {
 	return func(name string, v Value) string {
 		if !slices.ContainsFunc(values, func(x string) bool { return strings.EqualFold(x, v.Text) }) {
-			return refusal(name, v.String(), "String must be one of (case insensitive): " + strings.Join(values, ", "))
+			return refusal(name, v.String(), "String must be one of (case insensitive): "+strings.Join(values, ", "))
 		}
 		return ""
 	}

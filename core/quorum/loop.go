@@ -27,7 +27,9 @@ func (n *Node) loop(ctx context.Context) (err error) {
 	}()
 	ticker := time.NewTicker(n.cfg.ElectionTimeout / 10)
 	defer ticker.Stop()
+	ticks := ticker.C
 	if n.m.sole() {
+		ticks = nil // nobody to send heartbeats to: an idle hub need not wake up
 		if err := n.m.rn.Campaign(); err != nil {
 			return fmt.Errorf("elect the only voter: %w", err)
 		}
@@ -39,7 +41,7 @@ func (n *Node) loop(ctx context.Context) (err error) {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticker.C:
+		case <-ticks:
 			n.m.tick()
 		case msg := <-n.inbox:
 			n.step(msg)
