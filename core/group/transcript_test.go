@@ -25,8 +25,12 @@ import (
 // A transcript is what Apache Kafka 4.3 answered to the requests of a scenario. The scenarios run against
 // the coordinator here and must give the same text. With MOLDAU_RECORD_GROUPS=host:port they run against
 // the Kafka there instead, which must have group.initial.rebalance.delay.ms=300 and
-// group.min.session.timeout.ms=100, and write the transcripts anew.
-const recordEnv = "MOLDAU_RECORD_GROUPS"
+// group.min.session.timeout.ms=100, and write the transcripts anew. With MOLDAU_CHECK_GROUPS=host:port they run
+// over the network against a broker with the same properties and must give the same text.
+const (
+	recordEnv = "MOLDAU_RECORD_GROUPS"
+	checkEnv  = "MOLDAU_CHECK_GROUPS"
+)
 
 // peer answers requests: a Kafka, or the coordinator here.
 type peer interface {
@@ -337,7 +341,11 @@ func transcript(t *testing.T, name string, scenario func(s *script)) {
 			require.NoError(t, os.WriteFile(file, s.out.Bytes(), 0o644))
 			return
 		}
-		s.peer = newLocalPeer(t, Config{InitialRebalanceDelayMs: 300, MinSessionTimeoutMs: 100})
+		if addr := os.Getenv(checkEnv); addr != "" {
+			s.peer = newWirePeer(t, addr)
+		} else {
+			s.peer = newLocalPeer(t, Config{InitialRebalanceDelayMs: 300, MinSessionTimeoutMs: 100})
+		}
 		scenario(s)
 		want, err := os.ReadFile(file)
 		require.NoError(t, err)
