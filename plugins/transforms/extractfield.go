@@ -153,6 +153,9 @@ func (t *extractField) Apply(r *plugins.Record) (bool, error) {
 func (t *extractField) derive(s *data.Schema) (extractPlan, error) {
 	p := extractPlan{schema: s}
 	for _, step := range t.steps {
+		if p.schema.Type() != data.TypeStruct {
+			return p, plugins.Dataf("Cannot look up fields on non-struct type")
+		}
 		f, ok := p.schema.Field(step)
 		if !ok {
 			return p, plugins.Dataf("%w: %s", errUnknownField, t.path)

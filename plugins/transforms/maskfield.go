@@ -123,7 +123,7 @@ func (t *maskField) replace(s *data.Schema, v data.Value) (data.Value, error) {
 	}
 	n, scale, err := data.ParseDecimal(t.replacement)
 	if err != nil {
-		return data.Null, plugins.Dataf("Unable to convert %s (class java.lang.String) to number", t.replacement)
+		return data.Null, plugins.Dataf("Unable to convert %s (class java.lang.String) to a number", t.replacement)
 	}
 	switch v.Type() {
 	case data.TypeBytes:

@@ -53,7 +53,7 @@ func javaClass(v data.Value) string {
 	case data.TypeString:
 		return "java.lang.String"
 	case data.TypeBytes:
-		return "java.nio.HeapByteBuffer"
+		return "[B"
 	case data.TypeArray:
 		return "java.util.ArrayList"
 	case data.TypeMap:
