@@ -24,7 +24,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		{"plugins", []string{"plugins", "schemaregistry/avro", "schemaregistry/client"}, "plugins see each other and the registry's client"},
 		{"core/connect", []string{"plugins", "core/connect"}, "the worker reaches the log as a Kafka client"},
 		{"schemaregistry", []string{"schemaregistry"}, "the registry reaches the log as a Kafka client"},
-		{"rest/", []string{"rest", "core/connect/api"}, "rest declares the interfaces that it needs"},
+		{"rest/", []string{"rest", "core/connect/api", "schemaregistry/api"}, "rest declares the interfaces that it needs"},
 		{"core/log", []string{"core/log"}, "the log knows nothing above it"},
 		{"core/config", []string{"core/config"}, "property tables know nothing above them"},
 		{"core/metadata", []string{"core/metadata", "core/config"}, "controller decisions are pure"},

@@ -47,7 +47,7 @@ func InsertOrders(ctx context.Context, c *pgx.Conn, first, n int) error {
 	_, err := c.Exec(ctx, `INSERT INTO shop.orders
 		SELECT i, md5(i::text)::uuid, 'customer ' || i % 1000, i % 9 + 1, (i % 100000)::numeric / 100 - 50, CASE WHEN i % 5 = 0 THEN NULL ELSE (i % 50) / 8.0 END,
 			i % 3 = 0, TIMESTAMPTZ '2026-01-01 00:00:00Z' + i * INTERVAL '1 second 37 microseconds',
-			CASE WHEN i % 4 = 0 THEN NULL ELSE DATE '2026-01-01' + i % 365 END,
+			CASE WHEN i % 4 = 0 THEN NULL ELSE DATE '2026-01-01' + (i % 365)::int END,
 			CASE WHEN i % 2 = 0 THEN jsonb_build_object('tag', 't' || i % 7, 'n', i) END,
 			CASE WHEN i % 10 = 0 THEN 'note – ünïcode ' || i END
 		FROM generate_series($1::bigint, $2::bigint) i`, first, first+n-1)
