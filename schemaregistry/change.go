@@ -18,7 +18,7 @@ func (d *decider) deleteVersion(s *State, q qualified, number int, asked string,
 	if !permanent && number == Latest {
 		v = s.find(subject, Latest, Live)
 	}
-	if s.modeInScope(q).readOnly() {
+	if readOnly(s.modeInScope(q)) {
 		return 0, nil, errReadOnly(q)
 	}
 	if len(s.referring(v.key(), referrers(permanent))) > 0 {
@@ -77,7 +77,7 @@ func (d *decider) deleteSubject(s *State, q qualified, permanent bool) ([]int, [
 	if !permanent && !s.has(subject, Live) {
 		return nil, nil, errorf(40404, "Subject '%s' was soft deleted.Set permanent=true to delete permanently", subject)
 	}
-	if s.modeInScope(q).readOnly() {
+	if readOnly(s.modeInScope(q)) {
 		return nil, nil, errReadOnly(q)
 	}
 	f := Live
@@ -119,7 +119,7 @@ func scopeOf(subject string) string {
 // setConfig decides a PUT of config. The answer is the configuration that it makes.
 func (d *decider) setConfig(s *State, subject string, body map[string]json.RawMessage) (Config, []Record, error) {
 	scope := scopeOf(subject)
-	c, err := s.configs[scope].update(body)
+	c, err := updateConfig(s.configs[scope], body)
 	if err != nil {
 		return Config{}, nil, err
 	}
@@ -135,7 +135,7 @@ func (d *decider) setConfig(s *State, subject string, body map[string]json.RawMe
 // checkScopeWritable refuses changes of config where schemas are read-only. No subject prints as in Java.
 func (s *State) checkScopeWritable(scope string) error {
 	q := qualify(scope)
-	if !s.modeInScope(q).readOnly() {
+	if !readOnly(s.modeInScope(q)) {
 		return nil
 	}
 	if scope == "" {
@@ -154,7 +154,7 @@ func (d *decider) deleteConfig(s *State, subject string) (Config, []Record, erro
 	if err := s.checkScopeWritable(scope); err != nil {
 		return Config{}, nil, err
 	}
-	old = old.under(Config{CompatibilityLevel: s.configInScope(qualify(scope)).CompatibilityLevel})
+	old = inherit(old, Config{CompatibilityLevel: s.configInScope(qualify(scope)).CompatibilityLevel})
 	if !ok {
 		return old, nil, nil
 	}

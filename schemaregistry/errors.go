@@ -2,38 +2,8 @@ package schemaregistry
 
 import "fmt"
 
-// Error is an answer that refuses a request. Its text and code are part of the API: clients compare them.
-type Error struct {
-	// Code is the error code, such as 40401. Its first three digits are the HTTP status.
-	Code    int
-	Message string
-}
-
-func (e *Error) Error() string { return e.Message }
-
-// Status returns the HTTP status that goes with the code.
-func (e *Error) Status() int {
-	if e.Code >= 1000 {
-		return e.Code / 100
-	}
-	return e.Code
-}
-
 func errorf(code int, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
-}
-
-// NotLeaderError says that another node must decide this write.
-type NotLeaderError struct {
-	// URL of the leader's registry, "" if none is known.
-	URL string
-}
-
-func (e *NotLeaderError) Error() string {
-	if e.URL == "" {
-		return "Leader not known."
-	}
-	return "the leader is " + e.URL
 }
 
 func errSubjectNotFound(subject string) *Error {
@@ -47,10 +17,6 @@ func errSchemaNotFound(what ...any) *Error {
 		return errorf(40403, "Schema not found")
 	}
 	return errorf(40403, "Schema %v not found", what[0])
-}
-
-func errInvalidVersion(v string) *Error {
-	return errorf(42202, "The specified version '%s' is not a valid version id. Allowed values are between [1, 2^31-1] and the string \"latest\"", v)
 }
 
 func errInvalidLevel() *Error {

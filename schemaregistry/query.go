@@ -3,38 +3,12 @@ package schemaregistry
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// Filter says which versions a question is about.
-type Filter int
-
-// The filters.
-const (
-	Live Filter = iota
-	WithDeleted
-	OnlyDeleted
-)
-
-func (f Filter) has(v *version) bool {
+// in says whether the version is within a filter.
+func (v *version) in(f Filter) bool {
 	return f == WithDeleted || v.deleted == (f == OnlyDeleted)
-}
-
-// Latest is the version that stands for the newest.
-const Latest = -1
-
-// ParseVersion reads a version of a path: 1 to 2^31-1, "latest" in any case, or -1, which is the same.
-func ParseVersion(s string) (int, error) {
-	s = strings.TrimSpace(s)
-	if strings.EqualFold(s, "latest") {
-		return Latest, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || (n < 1 && n != Latest) {
-		return 0, errInvalidVersion(s)
-	}
-	return int(n), nil
 }
 
 func (v *version) schema() Schema {
@@ -45,7 +19,7 @@ func (v *version) schema() Schema {
 // has says whether the subject has a version within the filter.
 func (s *State) has(subject string, f Filter) bool {
 	sub := s.subjects[subject]
-	return sub != nil && slices.ContainsFunc(sub.versions, f.has)
+	return sub != nil && slices.ContainsFunc(sub.versions, func(v *version) bool { return v.in(f) })
 }
 
 // versions returns the subject's versions within the filter, ascending.
@@ -56,7 +30,7 @@ func (s *State) versions(subject string, f Filter) []*version {
 	}
 	var out []*version
 	for _, v := range sub.versions {
-		if f.has(v) {
+		if v.in(f) {
 			out = append(out, v)
 		}
 	}
@@ -71,13 +45,13 @@ func (s *State) find(subject string, number int, f Filter) *version {
 	}
 	if number == Latest {
 		for _, v := range slices.Backward(sub.versions) {
-			if f.has(v) {
+			if v.in(f) {
 				return v
 			}
 		}
 		return nil
 	}
-	if i, ok := sub.find(number); ok && f.has(sub.versions[i]) {
+	if i, ok := sub.find(number); ok && sub.versions[i].in(f) {
 		return sub.versions[i]
 	}
 	return nil
@@ -157,7 +131,7 @@ func (i *identity) pick(q qualified) *version {
 func (i *identity) versionsOf(f Filter) []SubjectVersion {
 	out := []SubjectVersion{}
 	for sv, v := range i.versions {
-		if f.has(v) {
+		if v.in(f) {
 			out = append(out, sv)
 		}
 	}
@@ -200,7 +174,7 @@ func (s *State) contextNames() []string {
 func (s *State) referring(sv SubjectVersion, f Filter) []*version {
 	var out []*version
 	for from := range s.referrers[sv] {
-		if v := s.version(from); v != nil && f.has(v) {
+		if v := s.version(from); v != nil && v.in(f) {
 			out = append(out, v)
 		}
 	}
@@ -235,9 +209,9 @@ func (q qualified) scopes() []string {
 func (s *State) configInScope(q qualified) Config {
 	var out Config
 	for _, scope := range q.scopes() {
-		out = out.under(s.configs[scope])
+		out = inherit(out, s.configs[scope])
 	}
-	return out.under(Config{CompatibilityLevel: s.level})
+	return inherit(out, Config{CompatibilityLevel: s.level})
 }
 
 // modeInScope returns what applies to a subject. The deprecated READONLY_OVERRIDE of the registry outweighs the rest.

@@ -62,7 +62,7 @@ func (d *decider) lookup(s *State, c *candidate, f Filter) *version {
 	for _, id := range s.contextIDs(c.q.context, c.content.hash) {
 		var best *version
 		for sv, v := range s.contexts[c.q.context].ids[id].versions {
-			if sv.Subject == subject && f.has(v) && (best == nil || v.number > best.number) {
+			if sv.Subject == subject && v.in(f) && (best == nil || v.number > best.number) {
 				best = v
 			}
 		}
@@ -88,30 +88,22 @@ func (s *State) contextIDs(context string, h contentHash) []int {
 // sameSchema says whether c is v in another form: with the references written out, or without the number of its version.
 func (d *decider) sameSchema(s *State, c *candidate, v *version) bool {
 	metadata := c.content.metadata
-	if metadata.property(versionProperty) == "" {
-		if v.content.metadata.property(versionProperty) == "" && (len(c.content.refs) > 0 || len(v.content.refs) == 0) {
+	if property(metadata, versionProperty) == "" {
+		if property(v.content.metadata, versionProperty) == "" && (len(c.content.refs) > 0 || len(v.content.refs) == 0) {
 			return false // a difference that the hash has seen
 		}
 	}
 	h := func(text string, refs []Reference, m *Metadata, r *RuleSet) contentHash {
-		return hashContent(text, refs, m.without(versionProperty), r)
+		return hashContent(text, refs, withoutProperty(m, versionProperty), r)
 	}
 	if h(c.content.text, c.content.refs, metadata, c.content.rules) == h(v.content.text, v.content.refs, v.content.metadata, v.content.rules) {
-		return metadata.property(versionProperty) == ""
+		return property(metadata, versionProperty) == ""
 	}
 	if len(c.content.refs) > 0 || len(v.content.refs) == 0 || v.content.kind != TypeAvro {
 		return false
 	}
 	stored, err := d.stored(s, v)
 	return err == nil && h(c.parsed.Resolved(), nil, metadata, c.content.rules) == h(stored.Resolved(), nil, v.content.metadata, v.content.rules)
-}
-
-// RegisterOptions are the query parameters of a registration.
-type RegisterOptions struct {
-	// Normalize sorts what has no order before the schema is compared and stored.
-	Normalize bool
-	// Force skips the compatibility check.
-	Force bool
 }
 
 // outcome of a decision: an answer that stands already, or records to write and the version they make.
@@ -150,9 +142,9 @@ func (d *decider) register(s *State, q qualified, r Request, o RegisterOptions) 
 	mode, config := s.modeInScope(q), s.configInScope(q)
 	given := r.ID != nil && *r.ID >= 0
 	switch {
-	case mode.readOnly():
+	case readOnly(mode):
 		return nil, errReadOnly(q)
-	case given && !mode.imports():
+	case given && !imports(mode):
 		return nil, errorf(42205, "Subject %s in context %s is not in import mode", q, q.contextSubject())
 	case !given && mode != ReadWrite:
 		return nil, errorf(42205, "Subject %s in context %s is not in read-write mode", q, q.contextSubject())
@@ -162,20 +154,20 @@ func (d *decider) register(s *State, q qualified, r Request, o RegisterOptions) 
 	if len(all) > 0 {
 		next = all[len(all)-1].number + 1
 	}
-	if r.Version > 0 && r.Version != next && !mode.imports() {
+	if r.Version > 0 && r.Version != next && !imports(mode) {
 		return nil, errorf(42201, "Version is not one more than previous version")
 	}
-	if !mode.imports() {
+	if !imports(mode) {
 		var err error
 		if r, err = merged(r, s.find(q.String(), Latest, Live), config, next); err != nil {
 			return nil, err
 		}
 	}
-	c, err := d.candidate(s, q, r, d.strict(config) && !given, !mode.imports() && (o.Normalize || isTrue(config.Normalize)))
+	c, err := d.candidate(s, q, r, d.strict(config) && !given, !imports(mode) && (o.Normalize || isTrue(config.Normalize)))
 	if err != nil {
 		return nil, err
 	}
-	if !mode.imports() {
+	if !imports(mode) {
 		if v := d.lookup(s, c, Live); v != nil && (r.Version <= 0 || r.Version == v.number) {
 			return &registration{existing: v}, nil
 		}
@@ -207,19 +199,19 @@ func merged(r Request, previous *version, config Config, next int) (Request, err
 	}
 	if previous != nil {
 		if metadata == nil {
-			metadata = previous.content.metadata.without(versionProperty)
-			if previous.content.metadata.property(versionProperty) != "" {
-				metadata = metadata.with(versionProperty, strconv.Itoa(next))
+			metadata = withoutProperty(previous.content.metadata, versionProperty)
+			if property(previous.content.metadata, versionProperty) != "" {
+				metadata = withProperty(metadata, versionProperty, strconv.Itoa(next))
 			}
 		}
 		if rules == nil {
 			rules = previous.content.rules
 		}
 	}
-	r.Metadata = config.DefaultMetadata.merge(metadata).merge(config.OverrideMetadata)
-	r.RuleSet = config.DefaultRuleSet.merge(rules).merge(config.OverrideRuleSet)
-	if r.Version > 0 || r.Metadata.property(versionProperty) != "" {
-		r.Metadata = r.Metadata.with(versionProperty, strconv.Itoa(next))
+	r.Metadata = mergeMetadata(mergeMetadata(config.DefaultMetadata, metadata), config.OverrideMetadata)
+	r.RuleSet = mergeRules(mergeRules(config.DefaultRuleSet, rules), config.OverrideRuleSet)
+	if r.Version > 0 || property(r.Metadata, versionProperty) != "" {
+		r.Metadata = withProperty(r.Metadata, versionProperty, strconv.Itoa(next))
 	}
 	return r, nil
 }
@@ -244,7 +236,7 @@ func (d *decider) write(s *State, c *candidate, r Request, next int, given bool)
 			return nil, errorf(42205, "Overwrite new schema with id %d in context %s is not permitted.", id, c.q.contextSubject())
 		}
 	}
-	out := &registration{made: SubjectVersion{c.q.String(), number}, id: id, hash: c.content.hash}
+	out := &registration{made: SubjectVersion{Subject: c.q.String(), Version: number}, id: id, hash: c.content.hash}
 	if c.q.context != defaultContext && (ctx == nil || !ctx.declared) {
 		out.records = append(out.records, contextRecord(c.q.context))
 	}
@@ -276,8 +268,8 @@ func (d *decider) check(s *State, c *candidate, config Config, versions []*versi
 		validate = *config.ValidateFields
 	}
 	if group := config.CompatibilityGroup; group != "" {
-		mine := c.content.metadata.property(group)
-		versions = slices.DeleteFunc(slices.Clone(versions), func(v *version) bool { return v.content.metadata.property(group) != mine })
+		mine := property(c.content.metadata, group)
+		versions = slices.DeleteFunc(slices.Clone(versions), func(v *version) bool { return property(v.content.metadata, group) != mine })
 	}
 	level, _ := avro.ParseLevel(config.CompatibilityLevel)
 	var messages []string
@@ -310,7 +302,7 @@ func (d *decider) check(s *State, c *candidate, config Config, versions []*versi
 // reservedFields checks that fields once given up do not come back.
 func reservedFields(c *candidate, versions []*version) []string {
 	list := func(m *Metadata) (out []string) {
-		for f := range strings.SplitSeq(m.property(reservedProperty), ",") {
+		for f := range strings.SplitSeq(property(m, reservedProperty), ",") {
 			if f = strings.TrimSpace(f); f != "" {
 				out = append(out, f)
 			}

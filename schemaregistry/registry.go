@@ -275,7 +275,7 @@ func (r *Registry) view(f func(s *State) error) error {
 func (r *Registry) change(ctx context.Context, what string, decide func(s *State) ([]Record, error), confirm func(s *State) bool) error {
 	if l := r.opts.Leadership; l != nil {
 		if url, self := l.Leader(); !self {
-			return &NotLeaderError{url}
+			return &NotLeaderError{URL: url}
 		}
 	}
 	r.writer.Lock()
@@ -339,7 +339,7 @@ func (r *Registry) failure(what string, err error) error {
 
 // Register registers a schema and returns the version that holds it, which may have existed.
 func (r *Registry) Register(ctx context.Context, subject string, req Request, o RegisterOptions) (Schema, error) {
-	if err := req.RuleSet.validate(); err != nil {
+	if err := validateRules(req.RuleSet); err != nil {
 		return Schema{}, err
 	}
 	if !validSubject(subject) {
@@ -479,12 +479,6 @@ func (r *Registry) VersionsOfID(id int, subject string, f Filter) ([]SubjectVers
 	return out, err
 }
 
-// ContextID is an id in a context.
-type ContextID struct {
-	Context string `json:"context"`
-	ID      int    `json:"id"`
-}
-
 // ByGUID returns the schema of a GUID and its ids, the default context's first.
 func (r *Registry) ByGUID(guid string) (Schema, []ContextID, error) {
 	var out Schema
@@ -496,7 +490,7 @@ func (r *Registry) ByGUID(guid string) (Schema, []ContextID, error) {
 			}
 			for _, name := range s.contextNames() {
 				for _, id := range s.contextIDs(name, h) {
-					ids = append(ids, ContextID{name, id})
+					ids = append(ids, ContextID{Context: name, ID: id})
 				}
 			}
 			out = Schema{ID: ids[0].ID, GUID: h.guid(), SchemaType: c.kind, References: c.refs, Metadata: c.metadata, RuleSet: c.rules, Schema: c.text}
@@ -583,7 +577,7 @@ func (r *Registry) WithMetadata(subject string, properties map[string]string, de
 	next:
 		for i := len(list) - 1; i >= 0; i-- {
 			for k, v := range properties {
-				if got, ok := list[i].content.metadata.properties()[k]; !ok || got != v {
+				if got, ok := propertiesOf(list[i].content.metadata)[k]; !ok || got != v {
 					continue next
 				}
 			}
@@ -595,7 +589,7 @@ func (r *Registry) WithMetadata(subject string, properties map[string]string, de
 	return out, err
 }
 
-func (m *Metadata) properties() map[string]string {
+func propertiesOf(m *Metadata) map[string]string {
 	if m == nil {
 		return nil
 	}
@@ -705,7 +699,7 @@ func (r *Registry) Config(subject string, inScope bool) (Config, error) {
 		case !ok && scope != "" && qualify(scope).context != globalContext:
 			return errorf(40408, "Subject '%s' does not have subject-level compatibility configured", scope)
 		default:
-			out = c.under(Config{CompatibilityLevel: s.configInScope(qualify(scope)).CompatibilityLevel})
+			out = inherit(c, Config{CompatibilityLevel: s.configInScope(qualify(scope)).CompatibilityLevel})
 		}
 		return nil
 	})

@@ -308,7 +308,7 @@ func TestGUIDIsTheMD5OfAllThatMakesASchema(t *testing.T) {
 	a := hashContent(`"int"`, nil, nil, nil)
 	require.NotEqual(t, a, hashContent(`"int"`, nil, &Metadata{}, nil))
 	require.NotEqual(t, a, hashContent(`"int"`, nil, nil, &RuleSet{}))
-	require.NotEqual(t, a, hashContent(`"int"`, []Reference{{"a", "b", 1}}, nil, nil))
+	require.NotEqual(t, a, hashContent(`"int"`, []Reference{{Name: "a", Subject: "b", Version: 1}}, nil, nil))
 	require.Equal(t, hashContent(``, nil, &Metadata{Sensitive: []string{"b", "a"}}, nil), hashContent(``, nil, &Metadata{Sensitive: []string{"a", "b"}}, nil))
 }
 

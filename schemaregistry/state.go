@@ -30,7 +30,7 @@ type version struct {
 	time    int64
 }
 
-func (v *version) key() SubjectVersion { return SubjectVersion{v.subject, v.number} }
+func (v *version) key() SubjectVersion { return SubjectVersion{Subject: v.subject, Version: v.number} }
 
 // subjectState is a subject's versions in ascending order, soft-deleted ones among them.
 type subjectState struct {
@@ -221,7 +221,7 @@ func (s *State) clear(subject string) {
 }
 
 func (s *State) applySchema(k key, canonical string, r Record) (Outcome, error) {
-	sv := SubjectVersion{k.subject, k.version}
+	sv := SubjectVersion{Subject: k.subject, Version: k.version}
 	old := s.version(sv)
 	if r.Value == nil {
 		delete(s.rejected, canonical)
@@ -246,7 +246,7 @@ func (s *State) applySchema(k key, canonical string, r Record) (Outcome, error) 
 		s.rejected[canonical] = k
 		return Rejected, fmt.Errorf("schema of subject %q version %d has id %d, which has other content", k.subject, k.version, v.ID)
 	}
-	if old != nil && old.id != v.ID && !s.modeInScope(q).imports() {
+	if old != nil && old.id != v.ID && !imports(s.modeInScope(q)) {
 		s.rejected[canonical] = k
 		return Rejected, fmt.Errorf("schema of subject %q version %d has id %d, but the version has id %d", k.subject, k.version, v.ID, old.id)
 	}
@@ -354,7 +354,7 @@ func (s *State) setDeleted(v *version, deleted bool) {
 // refer counts v among the referrers of its references, or takes it away.
 func (s *State) refer(v *version, n int) {
 	for _, r := range v.content.refs {
-		to := SubjectVersion{qualify(v.subject).in(r.Subject).String(), r.Version}
+		to := SubjectVersion{Subject: qualify(v.subject).in(r.Subject).String(), Version: r.Version}
 		from := s.referrers[to]
 		if from == nil {
 			from = map[SubjectVersion]int{}
@@ -403,7 +403,7 @@ func (s *State) repairs() []Record {
 func (s *State) current(k key, canonical string) []Record {
 	switch k.kind {
 	case keySchema:
-		if v := s.version(SubjectVersion{k.subject, k.version}); v != nil {
+		if v := s.version(SubjectVersion{Subject: k.subject, Version: k.version}); v != nil {
 			return []Record{schemaRecord(v.subject, v.number, v.id, v.content, v.deleted)}
 		}
 	case keyConfig:

@@ -2,102 +2,45 @@ package schemaregistry
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/moldau-io/moldau/schemaregistry/api"
 	"github.com/moldau-io/moldau/schemaregistry/avro"
 )
 
-// TypeAvro is the only schema type so far.
-const TypeAvro = "AVRO"
+// The data of the API, under the names that this package uses.
+type (
+	Reference       = api.Reference
+	Metadata        = api.Metadata
+	Rule            = api.Rule
+	RuleSet         = api.RuleSet
+	Schema          = api.Schema
+	Request         = api.Request
+	RegisterOptions = api.RegisterOptions
+	SubjectVersion  = api.SubjectVersion
+	ContextID       = api.ContextID
+	Config          = api.Config
+	Mode            = api.Mode
+	Filter          = api.Filter
+	Error           = api.Error
+	NotLeaderError  = api.NotLeaderError
+)
 
-// Reference names another schema that a schema's text uses.
-type Reference struct {
-	// Name is how the text names it; for Avro the full name of a type.
-	Name    string `json:"name"`
-	Subject string `json:"subject"`
-	// Version of the subject; -1 asks for the latest and is replaced by its number when the schema is registered.
-	Version int `json:"version"`
-}
-
-// Metadata is a data contract's description of a schema.
-type Metadata struct {
-	Tags       map[string][]string `json:"tags,omitempty"`
-	Properties map[string]string   `json:"properties,omitempty"`
-	Sensitive  []string            `json:"sensitive,omitempty"`
-}
-
-// Rule is a data contract's rule. Clients execute rules; the registry stores them.
-type Rule struct {
-	Name      string            `json:"name,omitempty"`
-	Doc       string            `json:"doc,omitempty"`
-	Kind      string            `json:"kind,omitempty"`
-	Mode      string            `json:"mode,omitempty"`
-	Type      string            `json:"type,omitempty"`
-	Tags      []string          `json:"tags,omitempty"`
-	Params    map[string]string `json:"params,omitempty"`
-	Expr      string            `json:"expr,omitempty"`
-	OnSuccess string            `json:"onSuccess,omitempty"`
-	OnFailure string            `json:"onFailure,omitempty"`
-	Disabled  bool              `json:"disabled,omitempty"`
-}
-
-// RuleSet is the rules of a schema.
-type RuleSet struct {
-	MigrationRules []Rule `json:"migrationRules,omitempty"`
-	DomainRules    []Rule `json:"domainRules,omitempty"`
-	EncodingRules  []Rule `json:"encodingRules,omitempty"`
-	EnableAt       string `json:"enableAt,omitempty"`
-}
-
-// Schema is a schema as requests carry and answers return it.
-type Schema struct {
-	Subject    string      `json:"subject,omitempty"`
-	Version    int         `json:"version,omitempty"`
-	ID         int         `json:"id"`
-	GUID       string      `json:"guid,omitempty"`
-	SchemaType string      `json:"schemaType,omitempty"`
-	References []Reference `json:"references,omitempty"`
-	Metadata   *Metadata   `json:"metadata,omitempty"`
-	RuleSet    *RuleSet    `json:"ruleSet,omitempty"`
-	Schema     string      `json:"schema,omitempty"`
-	// Timestamp is when the version was written, in milliseconds since 1970.
-	Timestamp int64 `json:"ts,omitempty"`
-	Deleted   bool  `json:"deleted,omitempty"`
-}
-
-// Request is a schema to register, look up or check.
-type Request struct {
-	// Version 0 and -1 mean not given.
-	Version int `json:"version"`
-	// ID is nil when not given; giving one needs IMPORT mode.
-	ID         *int        `json:"id"`
-	SchemaType string      `json:"schemaType"`
-	References []Reference `json:"references"`
-	Metadata   *Metadata   `json:"metadata"`
-	RuleSet    *RuleSet    `json:"ruleSet"`
-	Schema     string      `json:"schema"`
-}
-
-// SubjectVersion names a version of a subject.
-type SubjectVersion struct {
-	Subject string `json:"subject"`
-	Version int    `json:"version"`
-}
-
-// Mode says what may be done with a subject.
-type Mode string
-
-// The modes. ReadOnlyOverride is deprecated and means ReadOnly; Forward is Import for a registry that mirrors another.
+// Values of the API.
 const (
-	ReadWrite        Mode = "READWRITE"
-	ReadOnly         Mode = "READONLY"
-	ReadOnlyOverride Mode = "READONLY_OVERRIDE"
-	Import           Mode = "IMPORT"
-	Forward          Mode = "FORWARD"
+	TypeAvro         = api.TypeAvro
+	Latest           = api.Latest
+	Live             = api.Live
+	WithDeleted      = api.WithDeleted
+	OnlyDeleted      = api.OnlyDeleted
+	ReadWrite        = api.ReadWrite
+	ReadOnly         = api.ReadOnly
+	ReadOnlyOverride = api.ReadOnlyOverride
+	Import           = api.Import
+	Forward          = api.Forward
 )
 
 func parseMode(s string) (Mode, bool) {
@@ -108,28 +51,11 @@ func parseMode(s string) (Mode, bool) {
 	return "", false
 }
 
-func (m Mode) readOnly() bool { return m == ReadOnly || m == ReadOnlyOverride }
-func (m Mode) imports() bool  { return m == Import || m == Forward }
+func readOnly(m Mode) bool { return m == ReadOnly || m == ReadOnlyOverride }
+func imports(m Mode) bool  { return m == Import || m == Forward }
 
-// Config is the configuration of a subject, of a context or of the registry. Nil and empty members are not configured.
-type Config struct {
-	Alias              string    `json:"alias,omitempty"`
-	AliasForDeks       string    `json:"aliasForDeks,omitempty"`
-	Normalize          *bool     `json:"normalize,omitempty"`
-	ValidateFields     *bool     `json:"validateFields,omitempty"`
-	ValidateNewSchemas *bool     `json:"validateNewSchemas,omitempty"`
-	ValidateRules      *bool     `json:"validateRules,omitempty"`
-	CompatibilityLevel string    `json:"compatibilityLevel,omitempty"`
-	CompatibilityPol   string    `json:"compatibilityPolicy,omitempty"`
-	CompatibilityGroup string    `json:"compatibilityGroup,omitempty"`
-	DefaultMetadata    *Metadata `json:"defaultMetadata,omitempty"`
-	OverrideMetadata   *Metadata `json:"overrideMetadata,omitempty"`
-	DefaultRuleSet     *RuleSet  `json:"defaultRuleSet,omitempty"`
-	OverrideRuleSet    *RuleSet  `json:"overrideRuleSet,omitempty"`
-}
-
-// under returns c with what it does not configure taken from outer.
-func (c Config) under(outer Config) Config {
+// inherit returns c with what it does not configure taken from outer.
+func inherit(c, outer Config) Config {
 	pick := func(mine *string, theirs string) {
 		if *mine == "" {
 			*mine = theirs
@@ -162,8 +88,8 @@ func (c Config) under(outer Config) Config {
 	return c
 }
 
-// update applies the body of a PUT: members that are absent stay, null clears.
-func (c Config) update(body map[string]json.RawMessage) (Config, error) {
+// updateConfig applies the body of a PUT to c: members that are absent stay, null clears.
+func updateConfig(c Config, body map[string]json.RawMessage) (Config, error) {
 	targets := map[string]any{"alias": &c.Alias, "aliasForDeks": &c.AliasForDeks, "normalize": &c.Normalize, "validateFields": &c.ValidateFields,
 		"validateNewSchemas": &c.ValidateNewSchemas, "validateRules": &c.ValidateRules, "compatibility": &c.CompatibilityLevel,
 		"compatibilityPolicy": &c.CompatibilityPol, "compatibilityGroup": &c.CompatibilityGroup, "defaultMetadata": &c.DefaultMetadata,
@@ -196,15 +122,15 @@ func (c Config) update(body map[string]json.RawMessage) (Config, error) {
 		return c, errorf(42203, "Invalid compatibility policy. Valid values are strict, lenient and logical")
 	}
 	for _, rules := range []*RuleSet{c.DefaultRuleSet, c.OverrideRuleSet} {
-		if err := rules.validate(); err != nil {
+		if err := validateRules(rules); err != nil {
 			return c, err
 		}
 	}
 	return c, nil
 }
 
-// merge returns m with what over has, over winning. Both may be nil.
-func (m *Metadata) merge(over *Metadata) *Metadata {
+// mergeMetadata returns m with what over has, over winning. Both may be nil.
+func mergeMetadata(m, over *Metadata) *Metadata {
 	if m == nil {
 		return over
 	}
@@ -219,7 +145,7 @@ func (m *Metadata) merge(over *Metadata) *Metadata {
 		maps.Copy(out.Properties, from.Properties)
 		out.Sensitive = union(out.Sensitive, from.Sensitive)
 	}
-	return out.tidy()
+	return tidy(out)
 }
 
 func union(a, b []string) []string {
@@ -229,7 +155,7 @@ func union(a, b []string) []string {
 }
 
 // tidy makes equal metadata equal: empty members are nil.
-func (m *Metadata) tidy() *Metadata {
+func tidy(m *Metadata) *Metadata {
 	if len(m.Tags) == 0 {
 		m.Tags = nil
 	}
@@ -242,34 +168,34 @@ func (m *Metadata) tidy() *Metadata {
 	return m
 }
 
-// with returns a copy of m with a property set.
-func (m *Metadata) with(name, value string) *Metadata {
-	return m.merge(&Metadata{Properties: map[string]string{name: value}})
+// withProperty returns a copy of m with a property set.
+func withProperty(m *Metadata, name, value string) *Metadata {
+	return mergeMetadata(m, &Metadata{Properties: map[string]string{name: value}})
 }
 
-// without returns m without a property, nil if nothing is left.
-func (m *Metadata) without(name string) *Metadata {
+// withoutProperty returns m without a property, nil if nothing is left.
+func withoutProperty(m *Metadata, name string) *Metadata {
 	if m == nil {
 		return nil
 	}
 	c := *m
 	c.Properties = maps.Clone(m.Properties)
 	delete(c.Properties, name)
-	if c.tidy(); c.Tags == nil && c.Properties == nil && c.Sensitive == nil {
+	if tidy(&c); c.Tags == nil && c.Properties == nil && c.Sensitive == nil {
 		return nil
 	}
 	return &c
 }
 
-func (m *Metadata) property(name string) string {
+func property(m *Metadata, name string) string {
 	if m == nil {
 		return ""
 	}
 	return m.Properties[name]
 }
 
-// merge returns r with the rules of over, which replace those of the same name.
-func (r *RuleSet) merge(over *RuleSet) *RuleSet {
+// mergeRules returns r with the rules of over, which replace those of the same name.
+func mergeRules(r, over *RuleSet) *RuleSet {
 	if r == nil {
 		return over
 	}
@@ -295,8 +221,8 @@ func (r *RuleSet) merge(over *RuleSet) *RuleSet {
 
 var ruleName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// validate refuses (42210) rules that no client could execute. A nil set is valid.
-func (r *RuleSet) validate() error {
+// validateRules refuses (42210) rules that no client could execute. A nil set is valid.
+func validateRules(r *RuleSet) error {
 	if r == nil {
 		return nil
 	}
@@ -330,9 +256,4 @@ func (r *RuleSet) validate() error {
 		return err
 	}
 	return check(r.EncodingRules, "WRITEREAD", "WRITE", "READ", "WRITEREAD")
-}
-
-// String prints the reference as error texts do.
-func (r Reference) String() string {
-	return fmt.Sprintf("{name='%s', subject='%s', version=%d}", r.Name, r.Subject, r.Version)
 }

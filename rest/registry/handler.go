@@ -16,38 +16,38 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
-	"github.com/moldau-io/moldau/schemaregistry"
+	"github.com/moldau-io/moldau/schemaregistry/api"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Registry is what the edge needs of a schema registry; *schemaregistry.Registry has it.
 type Registry interface {
-	Register(ctx context.Context, subject string, req schemaregistry.Request, o schemaregistry.RegisterOptions) (schemaregistry.Schema, error)
-	Lookup(subject string, req schemaregistry.Request, normalize, deleted bool) (schemaregistry.Schema, error)
-	Check(subject string, number int, req schemaregistry.Request, normalize bool) (bool, []string, error)
-	Format(sc schemaregistry.Schema, format string) (string, error)
+	Register(ctx context.Context, subject string, req api.Request, o api.RegisterOptions) (api.Schema, error)
+	Lookup(subject string, req api.Request, normalize, deleted bool) (api.Schema, error)
+	Check(subject string, number int, req api.Request, normalize bool) (bool, []string, error)
+	Format(sc api.Schema, format string) (string, error)
 
-	ByID(id int, subject string) (schemaregistry.Schema, error)
+	ByID(id int, subject string) (api.Schema, error)
 	MaxID(subject string) int
-	VersionsOfID(id int, subject string, f schemaregistry.Filter) ([]schemaregistry.SubjectVersion, error)
-	ByGUID(guid string) (schemaregistry.Schema, []schemaregistry.ContextID, error)
-	Schemas(prefix string, f schemaregistry.Filter, latest bool, offset, limit int) ([]schemaregistry.Schema, error)
+	VersionsOfID(id int, subject string, f api.Filter) ([]api.SubjectVersion, error)
+	ByGUID(guid string) (api.Schema, []api.ContextID, error)
+	Schemas(prefix string, f api.Filter, latest bool, offset, limit int) ([]api.Schema, error)
 
-	Subjects(prefix string, f schemaregistry.Filter) ([]string, error)
-	Versions(subject string, f schemaregistry.Filter) ([]int, error)
-	Version(subject string, number int, deleted bool) (schemaregistry.Schema, error)
-	WithMetadata(subject string, properties map[string]string, deleted bool) (schemaregistry.Schema, error)
-	ReferencedBy(subject string, number int, f schemaregistry.Filter) ([]int, error)
+	Subjects(prefix string, f api.Filter) ([]string, error)
+	Versions(subject string, f api.Filter) ([]int, error)
+	Version(subject string, number int, deleted bool) (api.Schema, error)
+	WithMetadata(subject string, properties map[string]string, deleted bool) (api.Schema, error)
+	ReferencedBy(subject string, number int, f api.Filter) ([]int, error)
 	DeleteSubject(ctx context.Context, subject string, permanent bool) ([]int, error)
 	DeleteVersion(ctx context.Context, subject string, number int, asked string, permanent bool) (int, error)
 
 	Alias(subject string) string
-	Config(subject string, inScope bool) (schemaregistry.Config, error)
-	SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (schemaregistry.Config, error)
-	DeleteConfig(ctx context.Context, subject string) (schemaregistry.Config, error)
-	Mode(subject string, inScope bool) (schemaregistry.Mode, error)
+	Config(subject string, inScope bool) (api.Config, error)
+	SetConfig(ctx context.Context, subject string, body map[string]json.RawMessage) (api.Config, error)
+	DeleteConfig(ctx context.Context, subject string) (api.Config, error)
+	Mode(subject string, inScope bool) (api.Mode, error)
 	SetMode(ctx context.Context, subject, mode string, force bool) error
-	DeleteMode(ctx context.Context, subject string, recursive bool) (schemaregistry.Mode, error)
+	DeleteMode(ctx context.Context, subject string, recursive bool) (api.Mode, error)
 	Contexts() ([]string, error)
 	DeleteContext(ctx context.Context, context string) error
 
@@ -168,8 +168,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.router.ServeHTTP(w, r)
 }
 
-func httpError(code int, message string) *schemaregistry.Error {
-	return &schemaregistry.Error{Code: code, Message: message}
+func httpError(code int, message string) *api.Error {
+	return &api.Error{Code: code, Message: message}
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request, f func(c *call) (any, error)) int {
@@ -192,7 +192,7 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request, f func(c *call) 
 		}
 	}
 	answer, err := f(c)
-	var other *schemaregistry.NotLeaderError
+	var other *api.NotLeaderError
 	if errors.As(err, &other) {
 		if other.URL != "" && r.Header.Get("X-Forward") == "" {
 			return h.forward(w, c, other.URL)
@@ -266,16 +266,16 @@ func (c *call) decode(v any) error {
 func (h *handler) render(w http.ResponseWriter, r *http.Request, contentType string, answer any, err error) int {
 	code := http.StatusOK
 	if err != nil {
-		var api *schemaregistry.Error
-		if !errors.As(err, &api) {
+		var refused *api.Error
+		if !errors.As(err, &refused) {
 			h.opts.Logger.Error("registry request failed", "method", r.Method, "path", r.URL.Path, "error", err)
-			api = httpError(500, "Internal Server Error: "+err.Error())
+			refused = httpError(500, "Internal Server Error: "+err.Error())
 		}
-		code = api.Status()
+		code = refused.Status()
 		answer = struct {
 			Code    int    `json:"error_code"`
 			Message string `json:"message"`
-		}{api.Code, api.Message}
+		}{refused.Code, refused.Message}
 	}
 	var body []byte
 	switch a := answer.(type) {
@@ -376,7 +376,7 @@ func (c *call) scope() string {
 	return ""
 }
 
-func (c *call) version() (int, error) { return schemaregistry.ParseVersion(c.vars["version"]) }
+func (c *call) version() (int, error) { return api.ParseVersion(c.vars["version"]) }
 
 func (c *call) id() (int, error) {
 	n, err := strconv.ParseInt(c.vars["id"], 10, 32)
@@ -387,14 +387,14 @@ func (c *call) id() (int, error) {
 }
 
 // filter reads deleted and deletedOnly, which wins.
-func (c *call) filter() schemaregistry.Filter {
+func (c *call) filter() api.Filter {
 	switch {
 	case c.boolean("deletedOnly"):
-		return schemaregistry.OnlyDeleted
+		return api.OnlyDeleted
 	case c.boolean("deleted"):
-		return schemaregistry.WithDeleted
+		return api.WithDeleted
 	}
-	return schemaregistry.Live
+	return api.Live
 }
 
 // page cuts a list as offset and limit ask; a limit below 0 is none.

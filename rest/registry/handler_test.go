@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moldau-io/moldau/core/broker/brokertest"
 	"github.com/moldau-io/moldau/rest/registry"
 	"github.com/moldau-io/moldau/schemaregistry"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -26,10 +26,7 @@ type node struct {
 
 func cluster(t *testing.T) []kgo.Opt {
 	t.Helper()
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}
+	return brokertest.Start(t).MemoryOptions()
 }
 
 func start(t *testing.T, kafka []kgo.Opt, change func(*schemaregistry.Options)) *node {

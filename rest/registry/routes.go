@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/moldau-io/moldau/schemaregistry"
+	"github.com/moldau-io/moldau/schemaregistry/api"
 )
 
 func (h *handler) routes() {
@@ -16,7 +16,7 @@ func (h *handler) routes() {
 	h.route(post, "/", empty)
 
 	h.route(get, "/schemas", (*call).schemas)
-	h.route(get, "/schemas/types", func(*call) (any, error) { return []string{schemaregistry.TypeAvro}, nil })
+	h.route(get, "/schemas/types", func(*call) (any, error) { return []string{api.TypeAvro}, nil })
 	h.route(get, "/schemas/ids/{id}", (*call).byID)
 	h.route(get, "/schemas/ids/{id}/schema", (*call).textByID)
 	h.route(get, "/schemas/ids/{id}/subjects", (*call).subjectsOfID)
@@ -76,10 +76,10 @@ func (h *handler) answer(err error) http.Handler {
 	})
 }
 
-func (c *call) request() (schemaregistry.Request, error) {
+func (c *call) request() (api.Request, error) {
 	// These members of the newest clients change the schema; to ignore them would register another schema than was asked for.
 	var req struct {
-		schemaregistry.Request
+		api.Request
 		Add    []json.RawMessage `json:"schemaTagsToAdd"`
 		Remove []json.RawMessage `json:"schemaTagsToRemove"`
 	}
@@ -93,7 +93,7 @@ func (c *call) request() (schemaregistry.Request, error) {
 }
 
 // answerSchema gives a schema the form that format asks for.
-func (c *call) answerSchema(s schemaregistry.Schema, err error) (any, error) {
+func (c *call) answerSchema(s api.Schema, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (c *call) register() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.h.reg.Register(c.Context(), c.subject(), req, schemaregistry.RegisterOptions{Normalize: c.boolean("normalize"), Force: c.boolean("force")})
+	s, err := c.h.reg.Register(c.Context(), c.subject(), req, api.RegisterOptions{Normalize: c.boolean("normalize"), Force: c.boolean("force")})
 	s.Subject = ""
 	return c.answerSchema(s, err)
 }
@@ -138,7 +138,7 @@ func (c *call) check(number int) (any, error) {
 	}
 	ok, messages, err := c.h.reg.Check(c.subject(), number, req, c.boolean("normalize"))
 	verbose := c.boolean("verbose")
-	var invalid *schemaregistry.Error
+	var invalid *api.Error
 	if verbose && errors.As(err, &invalid) && invalid.Code == 42201 {
 		ok, messages, err = false, []string{invalid.Message}, nil
 	}
@@ -157,17 +157,17 @@ func (c *call) check(number int) (any, error) {
 
 // schemaString is a schema by its id. The members are those of Schema without the id.
 type schemaString struct {
-	Subject    string                     `json:"subject,omitempty"`
-	Version    int                        `json:"version,omitempty"`
-	GUID       string                     `json:"guid,omitempty"`
-	SchemaType string                     `json:"schemaType,omitempty"`
-	Schema     string                     `json:"schema"`
-	References []schemaregistry.Reference `json:"references,omitempty"`
-	Metadata   *schemaregistry.Metadata   `json:"metadata,omitempty"`
-	RuleSet    *schemaregistry.RuleSet    `json:"ruleSet,omitempty"`
-	MaxID      int                        `json:"maxId,omitempty"`
-	Timestamp  int64                      `json:"ts,omitempty"`
-	Deleted    bool                       `json:"deleted,omitempty"`
+	Subject    string          `json:"subject,omitempty"`
+	Version    int             `json:"version,omitempty"`
+	GUID       string          `json:"guid,omitempty"`
+	SchemaType string          `json:"schemaType,omitempty"`
+	Schema     string          `json:"schema"`
+	References []api.Reference `json:"references,omitempty"`
+	Metadata   *api.Metadata   `json:"metadata,omitempty"`
+	RuleSet    *api.RuleSet    `json:"ruleSet,omitempty"`
+	MaxID      int             `json:"maxId,omitempty"`
+	Timestamp  int64           `json:"ts,omitempty"`
+	Deleted    bool            `json:"deleted,omitempty"`
 }
 
 // idSubject is the subject that chooses the context of an id.
@@ -179,10 +179,10 @@ func (c *call) idSubject() string {
 	return c.h.reg.Alias(s)
 }
 
-func (c *call) schemaOfID() (schemaregistry.Schema, error) {
+func (c *call) schemaOfID() (api.Schema, error) {
 	id, err := c.id()
 	if err != nil {
-		return schemaregistry.Schema{}, err
+		return api.Schema{}, err
 	}
 	s, err := c.h.reg.ByID(id, c.idSubject())
 	if err != nil {
@@ -286,10 +286,10 @@ func (c *call) versions() (any, error) {
 	return page(c, list, err)
 }
 
-func (c *call) schemaOfVersion() (schemaregistry.Schema, error) {
+func (c *call) schemaOfVersion() (api.Schema, error) {
 	number, err := c.version()
 	if err != nil {
-		return schemaregistry.Schema{}, err
+		return api.Schema{}, err
 	}
 	s, err := c.h.reg.Version(c.subject(), number, c.boolean("deleted"))
 	if err == nil {
@@ -355,7 +355,7 @@ func (c *call) setConfig() (any, error) {
 	// A PUT has the level under another name than a GET.
 	out := struct {
 		Level string `json:"compatibility,omitempty"`
-		schemaregistry.Config
+		api.Config
 	}{config.CompatibilityLevel, config}
 	out.CompatibilityLevel = ""
 	return out, err
@@ -364,7 +364,7 @@ func (c *call) setConfig() (any, error) {
 func (c *call) deleteConfig() (any, error) { return c.h.reg.DeleteConfig(c.Context(), c.scope()) }
 
 type modeAnswer struct {
-	Mode schemaregistry.Mode `json:"mode,omitempty"`
+	Mode api.Mode `json:"mode,omitempty"`
 }
 
 func (c *call) mode() (any, error) {
@@ -380,7 +380,7 @@ func (c *call) setMode() (any, error) {
 		return nil, err
 	}
 	err := c.h.reg.SetMode(c.Context(), c.scope(), body.Mode, c.boolean("force"))
-	return modeAnswer{schemaregistry.Mode(body.Mode)}, err // as it was written
+	return modeAnswer{api.Mode(body.Mode)}, err // as it was written
 }
 
 func (c *call) deleteMode() (any, error) {
