@@ -7,18 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moldau-io/moldau/core/broker/brokertest"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-func kafka(t *testing.T, opts ...kfake.Opt) []kgo.Opt {
+func kafka(t *testing.T) []kgo.Opt {
 	t.Helper()
-	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}
+	return brokertest.Start(t).MemoryOptions()
 }
 
 func run(t *testing.T, o Options) *Registry {
@@ -86,15 +83,16 @@ func TestTwoNodesThatWriteAtOnceAgree(t *testing.T) {
 }
 
 func TestRestartServesTheSameIDs(t *testing.T) {
-	opts := kafka(t)
-	first := run(t, Options{KafkaOpts: opts, Level: "NONE"})
+	c := brokertest.Start(t)
+	first := run(t, Options{KafkaOpts: c.Options(), Level: "NONE"})
 	ids := map[int]Schema{}
 	for i := range 20 {
 		s, err := first.Register(context.Background(), fmt.Sprint("s", i%3), Request{Schema: fixedText(i % 7)}, RegisterOptions{})
 		require.NoError(t, err)
 		ids[s.ID] = s
 	}
-	again := run(t, Options{KafkaOpts: opts, Level: "NONE"})
+	c.Restart(t) // the log, too
+	again := run(t, Options{KafkaOpts: c.Options(), Level: "NONE"})
 	for id, want := range ids {
 		got, err := again.ByID(id, want.Subject)
 		require.NoError(t, err)
@@ -167,12 +165,11 @@ func TestTopicThatWouldLoseSchemasIsRefused(t *testing.T) {
 }
 
 func TestWriteThatKafkaDoesNotTakeTimesOut(t *testing.T) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	c := brokertest.Start(t)
+	r := run(t, Options{KafkaOpts: c.MemoryOptions(), Timeout: 300 * time.Millisecond})
+	_, err := r.Register(context.Background(), "s", Request{Schema: `"int"`}, RegisterOptions{})
 	require.NoError(t, err)
-	r := run(t, Options{KafkaOpts: []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, Timeout: 300 * time.Millisecond})
-	_, err = r.Register(context.Background(), "s", Request{Schema: `"int"`}, RegisterOptions{})
-	require.NoError(t, err)
-	c.Close()
+	c.Stop(t)
 	_, err = r.Register(context.Background(), "s", Request{Schema: `"long"`}, RegisterOptions{})
 	var api *Error
 	require.ErrorAs(t, err, &api)
@@ -199,4 +196,55 @@ func TestMetricsCountSchemas(t *testing.T) {
 	}
 	require.Equal(t, map[string]float64{"kafka_schema_registry_registered_count": 2, "kafka_schema_registry_deleted_count": 0,
 		"kafka_schema_registry_subjects": 2, "kafka_schema_registry_schemas": 1}, got)
+}
+
+func TestTopicThatLostItsEndIsReadAgain(t *testing.T) {
+	r, err := New(Options{KafkaOpts: []kgo.Opt{kgo.SeedBrokers("127.0.0.1:1")}})
+	require.NoError(t, err)
+	defer r.store.client.Close()
+	c := &content{kind: TypeAvro, text: `"int"`}
+	r.ready = true
+	r.apply(schemaRecord("a", 1, 1, c, false))
+	r.apply(schemaRecord("lost", 1, 1, c, false))
+	r.restart()
+	require.False(t, r.Ready(), "half of the topic is not served")
+	r.apply(schemaRecord("a", 1, 1, c, false))
+	r.caughtUp()
+	require.True(t, r.Ready())
+	list, err := r.Subjects(":*:", Live)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a"}, list)
+}
+
+func TestRejectedRecordOfANodeThatDiedIsOverwritten(t *testing.T) {
+	c := brokertest.Start(t)
+	r := run(t, Options{KafkaOpts: c.MemoryOptions()})
+	_, err := r.Register(context.Background(), "s", Request{Schema: `"int"`}, RegisterOptions{})
+	require.NoError(t, err)
+	// Another node decided before that, wrote after it, and is gone.
+	late := schemaRecord("s", 1, 1, &content{kind: TypeAvro, text: `"long"`}, false)
+	client, err := kgo.NewClient(c.MemoryOptions()...)
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.ProduceSync(context.Background(), &kgo.Record{Topic: "_schemas", Key: late.Key, Value: late.Value,
+		Headers: []kgo.RecordHeader{{Key: expectedHeader, Value: encodeExpected(r.store.topicID, 1)}}}).FirstErr())
+	read, err := kgo.NewClient(append(c.MemoryOptions(), kgo.ConsumeTopics("_schemas"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	require.NoError(t, err)
+	defer read.Close()
+	var newest string
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		read.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			if string(r.Key) == string(late.Key) {
+				newest = string(r.Value)
+			}
+		})
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		return len(r.state.rejected) == 0 && newest == `{"subject":"s","version":1,"id":1,"schema":"\"int\"","deleted":false}`
+	}, 10*time.Second, time.Millisecond)
+	s, err := r.ByID(1, "")
+	require.NoError(t, err)
+	require.Equal(t, `"int"`, s.Schema)
 }

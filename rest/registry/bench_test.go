@@ -7,19 +7,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moldau-io/moldau/core/broker/brokertest"
 	"github.com/moldau-io/moldau/rest/registry"
 	"github.com/moldau-io/moldau/schemaregistry"
 	"github.com/stretchr/testify/require"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // BenchmarkByID measures the request that deserializers make, without the network.
 func BenchmarkByID(b *testing.B) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	require.NoError(b, err)
-	defer c.Close()
-	reg, err := schemaregistry.New(schemaregistry.Options{KafkaOpts: []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}})
+	reg, err := schemaregistry.New(schemaregistry.Options{KafkaOpts: brokertest.Start(b).MemoryOptions()})
 	require.NoError(b, err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -40,10 +36,7 @@ func BenchmarkByID(b *testing.B) {
 
 // BenchmarkRegisterKnown measures the request that serializers make for a schema that is registered.
 func BenchmarkRegisterKnown(b *testing.B) {
-	c, err := kfake.NewCluster(kfake.NumBrokers(1))
-	require.NoError(b, err)
-	defer c.Close()
-	reg, err := schemaregistry.New(schemaregistry.Options{KafkaOpts: []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}})
+	reg, err := schemaregistry.New(schemaregistry.Options{KafkaOpts: brokertest.Start(b).MemoryOptions()})
 	require.NoError(b, err)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
