@@ -177,9 +177,10 @@ func (s *stream) run(ctx context.Context) error {
 		}
 	}
 	s.lastMark = time.Now()
+	chunk := min(chunkRecords, s.cfg.MaxBatch)
 	var m message
 	for {
-		if !s.frames.ready() || len(s.asm.out) >= chunkRecords {
+		if !s.frames.ready() || len(s.asm.out) >= chunk {
 			if err := s.flush(ctx); err != nil {
 				return err
 			}
