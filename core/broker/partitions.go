@@ -164,8 +164,12 @@ func (b *Broker) updateTopic(im *metadata.Image, c metadata.TopicChange) error {
 		b.topics.mu.Unlock()
 	}
 	for _, p := range parts {
-		if p != nil && p.IsLeader() {
+		switch {
+		case p == nil:
+		case p.IsLeader():
 			b.elected(s.name, p.Index(), p.Leadership().Epoch)
+		default:
+			b.resigned(s.name, p.Index())
 		}
 	}
 	return failed
