@@ -304,6 +304,9 @@ func (p *valueParser) array(depth int) (inferred, bool) {
 	for p.more() {
 		if p.accept("]") {
 			for i := range elems {
+				if common.schema != nil && elems[i].IsNull() {
+					return inferred{}, false // no schema for null beside other values
+				}
 				elems[i] = widen(common.schema, elems[i])
 			}
 			return inferred{data.NewArray(common.schema).Build(), data.Array(elems)}, true
@@ -336,6 +339,9 @@ func (p *valueParser) mapping(depth int) (inferred, bool) {
 				values.schema = nil
 			}
 			for i := range entries {
+				if values.schema != nil && entries[i].Value.IsNull() {
+					return inferred{}, false
+				}
 				entries[i].Key = widen(keys.schema, entries[i].Key)
 				entries[i].Value = widen(values.schema, entries[i].Value)
 			}

@@ -4,12 +4,13 @@ import (
 	"encoding/base64"
 	"math"
 	"strconv"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
 const hexDigits = "0123456789ABCDEF"
 
-// AppendString appends s as a quoted JSON string. Bytes that are not UTF-8 become U+FFFD.
+// AppendString appends s as a quoted JSON string. Characters beyond 16 bits are escaped as two surrogates; bytes that are not UTF-8 become U+FFFD.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -49,10 +50,20 @@ func AppendString(dst []byte, s string) []byte {
 			start = i
 			continue
 		}
+		if r > 0xFFFF { // as a pair of surrogates
+			high, low := utf16.EncodeRune(r)
+			dst = append(dst, s[start:i]...)
+			dst = appendUnit(appendUnit(dst, high), low)
+			start = i + n
+		}
 		i += n
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+func appendUnit(dst []byte, r rune) []byte {
+	return append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 }
 
 // AppendBase64 appends b as a quoted base64 string (standard alphabet, padded).

@@ -34,7 +34,7 @@ func TestStringsAreEscapedAsJavaDoes(t *testing.T) {
 func TestTreesKeepOrderAndTheLastOfARepeatedName(t *testing.T) {
 	n, err := Parse([]byte(` {"b":1,"a":[true,null,"x\u00e9\ud83d\ude00\ud800"],"b":2.50} trailing`))
 	require.NoError(t, err)
-	require.Equal(t, `{"b":2.50,"a":[true,null,"xé😀`+"\uFFFD"+`"]}`, string(n.Append(nil)))
+	require.Equal(t, `{"b":2.50,"a":[true,null,"xé\uD83D\uDE00`+"\uFFFD"+`"]}`, string(n.Append(nil)))
 	_, err = ParseWhole([]byte(`{} x`))
 	require.Error(t, err)
 	_, err = Parse([]byte("  \n"))
