@@ -8,11 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/connectors/datagen"
 	"github.com/moldau-io/moldau/connectors/file"
+	"github.com/moldau-io/moldau/core/broker/brokertest"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/builtin"
 )
@@ -23,10 +23,7 @@ func cluster(t testing.TB) []kgo.Opt {
 	if addr := os.Getenv("MOLDAU_TEST_KAFKA"); addr != "" {
 		return []kgo.Opt{kgo.SeedBrokers(addr)}
 	}
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.AllowAutoTopicCreation(), kfake.DefaultNumPartitions(1))
-	require.NoError(t, err)
-	t.Cleanup(c.Close)
-	return []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}
+	return []kgo.Opt{kgo.SeedBrokers(brokertest.Start(t).Broker.Addr())}
 }
 
 func registry() *plugins.Registry {
@@ -86,4 +83,14 @@ func committed(t testing.TB, kafka []kgo.Opt, group, topic string, partition int
 		return -1
 	}
 	return o.At
+}
+
+func partitions(t testing.TB, kafka []kgo.Opt, topic string) int {
+	t.Helper()
+	cl, err := kgo.NewClient(kafka...)
+	require.NoError(t, err)
+	defer cl.Close()
+	tds, err := kadm.NewClient(cl).ListTopics(context.Background(), topic)
+	require.NoError(t, err)
+	return len(tds[topic].Partitions)
 }

@@ -59,13 +59,22 @@ func (r *run) runSource(p *parsed) (err error) {
 		return err
 	}
 	defer cl.Close()
-	s.topics = &topicMaker{cl: cl, adm: kadm.NewClient(cl), log: r.log, known: map[string]bool{}, first: func(topic string) {
+	s.topics = &topicMaker{cl: cl, log: r.log, known: map[string]bool{}, first: func(topic string) {
 		if r.w.set.topicTracking {
 			r.w.status.putTopic(topic, r.id, r.w.now())
 		}
 	}}
 	if r.w.set.topicCreation {
 		s.topics.rules = topicRules(p.resolved, nil)
+	}
+	if len(s.topics.rules) > 0 {
+		// Not the producer's client: that one may make brokers create topics just by asking for them.
+		ac, _, err := r.newClient("admin", r.label("adminclient"), p)
+		if err != nil {
+			return err
+		}
+		defer ac.Close()
+		s.topics.adm = kadm.NewClient(ac)
 	}
 	// A task that starts paused waits before it touches anything outside.
 	if !r.awaitStart(p.spec.Version) {
