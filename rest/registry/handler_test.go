@@ -432,7 +432,7 @@ func TestRegistryIsNotServedBeforeItHasReadItsTopic(t *testing.T) {
 	reg, err := schemaregistry.New(o)
 	require.NoError(t, err)
 	w := httptest.NewRecorder()
-	registry.Handler(reg, registry.Options{Registerer: o.Registerer}).ServeHTTP(w, httptest.NewRequest("GET", "/subjects", nil))
+	registry.Handler(reg, registry.Options{Registerer: o.Registerer}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/subjects", nil))
 	require.Equal(t, 500, w.Code)
 	require.JSONEq(t, errorBody(50001, "The registry has not read its topic yet"), w.Body.String())
 	require.False(t, reg.Ready())

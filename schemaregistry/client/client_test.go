@@ -84,7 +84,7 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 }
 
 func TestNextURLIsTriedWhenOneFails(t *testing.T) {
-	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }))
+	down := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }))
 	defer down.Close()
 	f := &fake{answers: map[string]string{"GET /api/subjects": `["s"]`}}
 	up := httptest.NewServer(f)
