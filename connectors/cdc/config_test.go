@@ -83,7 +83,7 @@ func TestFiltersAreAnchoredAndIgnoreCase(t *testing.T) {
 }
 
 func TestNamesAreAdjusted(t *testing.T) {
-	require.Equal(t, "a_b.c-d_e", SanitizeTopic("a b.c-dée"[:5]+"-d"+"_e"))
+	require.Equal(t, "a_b.c-d_e", SanitizeTopic("a b.c-dée"))
 	require.Equal(t, "_1st", AdjustAvro.Field("1st"))
 	require.Equal(t, "we_ird", AdjustAvro.Field("we-ird"))
 	require.Equal(t, "we_u002dird_u005fx", AdjustAvroUnicode.Field("we-ird_x"))

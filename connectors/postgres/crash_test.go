@@ -266,7 +266,31 @@ func TestAServerThatDiesIsWaitedFor(t *testing.T) {
 	for i, rec := range r.recs {
 		require.Equal(t, int64(i), rec.Key.Field("id").Int(), "in order, each once")
 	}
+	// An orderly stop of the server ends as soon as the log has everything: the server waits until all is confirmed.
+	d.exec("INSERT INTO t VALUES ($1, 1, '')", next+1)
 	_ = d.conn.Close(ctx)
+	stopped := make(chan error, 1)
+	start := time.Now()
+	go func() { stopped <- pg.Stop() }()
+	for done := false; !done; {
+		recs, err := r.task.Poll(ctx)
+		require.NoError(t, err)
+		for _, rec := range recs {
+			r.last = rec.SourceOffset
+			if rec.Topic != "" {
+				r.recs = append(r.recs, rec)
+			}
+		}
+		r.commit()
+		select {
+		case err := <-stopped:
+			require.NoError(t, err)
+			done = true
+		default:
+		}
+	}
+	require.Less(t, time.Since(start), 10*time.Second)
+	require.Len(t, r.recs, next+2)
 }
 
 func mustURL(t *testing.T, s string) *url.URL {

@@ -55,6 +55,8 @@ type stream struct {
 
 	// flushed is the confirmed position; shared with the task.
 	flushed *atomic.Uint64
+	// moved tells that flushed moved; capacity 1.
+	moved chan struct{}
 
 	wmu      sync.Mutex
 	received atomic.Uint64
@@ -235,7 +237,7 @@ func (s *stream) data(ctx context.Context, b []byte, m *message) error {
 			s.onProgress()
 			s.met.Position.Store(int64(m.endLSN))
 			s.met.Handled(m.micros/1000, now.UnixMilli())
-			return s.mark(ctx, now)
+			return s.mark(ctx, now, false)
 		}
 	case 'k':
 		if len(b) < 18 {
@@ -249,21 +251,28 @@ func (s *stream) data(ctx context.Context, b []byte, m *message) error {
 			s.met.LagMillis.Store(0)
 			s.met.Position.Store(int64(end))
 		}
-		if b[17] == 1 {
+		asked := b[17] == 1
+		if asked {
 			if err := s.status(false); err != nil {
 				return err
 			}
 		}
-		return s.mark(ctx, time.Now())
+		return s.mark(ctx, time.Now(), asked)
 	}
 	return nil
 }
 
 // mark adds a heartbeat or a bare position to the records when it is time: the stored offset, and after it the slot, move on although
-// nothing of interest happens.
-func (s *stream) mark(ctx context.Context, now time.Time) error {
+// nothing of interest happens. asked: the server wants to hear now, as one that shuts down does, which ends only when all of its log is
+// confirmed.
+func (s *stream) mark(ctx context.Context, now time.Time, asked bool) error {
 	if s.asm.inTx {
 		return nil
+	}
+	if asked {
+		if o := s.asm.position(); o != nil {
+			s.asm.add(plugins.SourceRecord{}, o)
+		}
 	}
 	if every := s.cfg.HeartbeatInterval; every > 0 {
 		if now.Sub(s.lastMark) >= every {
@@ -292,7 +301,10 @@ func (s *stream) flush(ctx context.Context) error {
 	return s.queue.Put(ctx, recs, bytes)
 }
 
-// report tells the server the confirmed position, on a timer.
+// reportGap is the least time between two reports.
+const reportGap = 100 * time.Millisecond
+
+// report tells the server the confirmed position: on a timer, and soon after it moved.
 func (s *stream) report(ctx context.Context) {
 	every := s.interval
 	if hb := s.cfg.HeartbeatInterval; hb > 0 { // the server's answers are what heartbeats are made at
@@ -312,6 +324,8 @@ func (s *stream) report(ctx context.Context) {
 				_ = s.status(false)
 			}
 			return
+		case <-s.moved:
+			sleep(ctx, min(reportGap, every))
 		case <-t.C:
 		}
 	}

@@ -31,11 +31,12 @@ type Task struct {
 	stored *offset // where to begin; set before run starts, moved on by run alone
 
 	flushed atomic.Uint64
+	moved   chan struct{}
 	cancel  context.CancelFunc
 	done    chan struct{}
 	once    sync.Once
-	// heartbeats run on the catalog's connection.
-	attempts int64
+
+	attempts int64 // since data flowed last; run alone uses it
 }
 
 var _ plugins.SourceTask = (*Task)(nil)
@@ -68,7 +69,7 @@ func (t *Task) Start(ctx context.Context, env plugins.Env, v configdef.Values) e
 	t.asm = newAssembler(cfg, em, &t.met.Stats, nil)
 	t.asm.onError = t.onError
 	rctx, cancel := context.WithCancel(context.Background())
-	t.cancel, t.done = cancel, make(chan struct{})
+	t.cancel, t.done, t.moved = cancel, make(chan struct{}), make(chan struct{}, 1)
 	go t.run(rctx)
 	return nil
 }
@@ -122,7 +123,14 @@ func (t *Task) Commit(_ context.Context, _ map[string]any, o plugins.Offset) err
 	}
 	for {
 		old := t.flushed.Load()
-		if lsn <= old || t.flushed.CompareAndSwap(old, lsn) {
+		if lsn <= old {
+			return nil
+		}
+		if t.flushed.CompareAndSwap(old, lsn) {
+			select {
+			case t.moved <- struct{}{}:
+			default:
+			}
 			return nil
 		}
 	}
@@ -467,7 +475,7 @@ func (c *capture) stream(ctx context.Context, cat *catalog) error {
 	t.log.Info("streaming", "from", formatLSN(from), "publication", t.cfg.publication)
 	t.met.Connected.Store(true)
 	t.asm.source = newBuilder(ctx, cat, t.log)
-	s := &stream{cfg: t.cfg, conn: h.Conn, log: t.log, asm: t.asm, queue: t.queue, met: t.met, flushed: &t.flushed, frames: frames,
+	s := &stream{cfg: t.cfg, conn: h.Conn, log: t.log, asm: t.asm, queue: t.queue, met: t.met, flushed: &t.flushed, moved: t.moved, frames: frames,
 		interval: t.cfg.reportInterval(timeout), onProgress: func() { c.progressed = true }}
 	if q := t.cfg.HeartbeatQuery; q != "" {
 		s.heartbeat = func(ctx context.Context) error {
