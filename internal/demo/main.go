@@ -233,6 +233,10 @@ func (d *demo) startServers(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for _, s := range starts {
+		if servers.Excluded(s.name) {
+			d.absent = append(d.absent, s.name+": excluded by "+servers.EnvExclude)
+			continue
+		}
 		dir := filepath.Join(d.dir, s.name)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err

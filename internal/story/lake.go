@@ -192,21 +192,20 @@ func (l *Lake) Gaps(ends map[int32]int64, skip map[int32]map[int64]bool) (missin
 func (l *Lake) Fold(t Table, deletedField string) (Rows, error) {
 	rows := Rows{}
 	for _, r := range l.Records {
-		row := make([]string, len(t.Columns))
-		key := ""
-		for i, c := range t.Columns {
-			s, err := c.Canonical(r.Fields[c.Name])
-			if err != nil {
-				return nil, fmt.Errorf("%s partition %d offset %d: %w", t.Topic, r.Partition, r.Offset, err)
-			}
-			row[i] = s
-			if c.Name == t.Key {
-				key = s
-			}
+		key, err := t.column(t.Key).Canonical(r.Fields[t.Key])
+		if err != nil {
+			return nil, fmt.Errorf("%s partition %d offset %d: %w", t.Topic, r.Partition, r.Offset, err)
 		}
+		// A delete carries the key; what else it holds depends on the table's replica identity.
 		if del, _ := (Column{Name: deletedField, Kind: Text}).Canonical(r.Fields[deletedField]); del == "true" {
 			delete(rows, key)
 			continue
+		}
+		row := make([]string, len(t.Columns))
+		for i, c := range t.Columns {
+			if row[i], err = c.Canonical(r.Fields[c.Name]); err != nil {
+				return nil, fmt.Errorf("%s partition %d offset %d: %w", t.Topic, r.Partition, r.Offset, err)
+			}
 		}
 		rows[key] = row
 	}

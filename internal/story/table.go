@@ -44,6 +44,15 @@ type Table struct {
 	Columns []Column
 }
 
+func (t Table) column(name string) Column {
+	for _, c := range t.Columns {
+		if c.Name == name {
+			return c
+		}
+	}
+	return Column{Name: name}
+}
+
 // Rows is a table's content: key -> canonical values in column order.
 type Rows map[string][]string
 
@@ -106,6 +115,8 @@ func (c Column) Canonical(v any) (string, error) {
 			return new(big.Rat).SetFrac(n, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(c.Scale)), nil)).FloatString(c.Scale), nil
 		case *big.Rat:
 			return x.FloatString(c.Scale), nil
+		case *big.Float:
+			return x.Text('f', c.Scale), nil
 		case json.Number:
 			f, err := x.Float64()
 			return strconv.FormatFloat(f, 'f', c.Scale, 64), err
