@@ -262,7 +262,7 @@ func TestTopicsAreMadeByTheRulesOfTheConnector(t *testing.T) {
 	}
 	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: internalTopics(t)})
 	w.MustCreate("c", map[string]string{"connector.class": "ScriptSource", "script": name,
-		"topic.creation.default.partitions": "2", "topic.creation.default.replication.factor": "1", "topic.creation.default.cleanup.policy": "compact",
+		"topic.creation.default.partitions": "2", "topic.creation.default.replication.factor": "1", "topic.creation.default.retention.ms": "123456",
 		"topic.creation.groups": "w", "topic.creation.w.include": ".*-wide-.*", "topic.creation.w.partitions": "5", "topic.creation.w.replication.factor": "-1"})
 	consume(t, kafka, wide, 1)
 	consume(t, kafka, plain, 1)

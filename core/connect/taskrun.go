@@ -2,6 +2,7 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -133,7 +134,9 @@ func (r *run) execute() {
 	if raised := r.raisedError(); raised != nil {
 		err = raised
 	} else if r.ctx.Err() != nil && err != nil {
-		r.log.Warn("error while stopping", "error", err)
+		if !errors.Is(err, context.Canceled) {
+			r.log.Warn("error while stopping", "error", err)
+		}
 		err = nil
 	} else if err == nil && r.ctx.Err() == nil {
 		err = fmt.Errorf("ended by itself")
