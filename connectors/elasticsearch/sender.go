@@ -122,15 +122,21 @@ func (x *sender) dispatch() {
 	}
 }
 
-// tick is called after every put: it sends what is there, or leaves it for the rest of linger.ms.
+// tick is called after every put. A batch that is not full waits for linger.ms, and for the requests under way: while the server is
+// busy requests grow towards batch.size instead of becoming many, and when it is idle nothing waits.
 func (x *sender) tick() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.current == nil {
-		return
+	x.nudge()
+}
+
+// nudge seals the current batch when its time has come, or sees to it that this is looked at again. The lock is held.
+func (x *sender) nudge() {
+	if x.current == nil || x.inFlight > 0 || len(x.waiting) > 0 {
+		return // finish looks again
 	}
 	left := x.s.linger - time.Since(x.since)
-	if left <= 0 || len(x.order) == 0 && x.s.linger <= time.Millisecond {
+	if left <= 0 || x.s.linger <= time.Millisecond {
 		x.seal()
 		return
 	}
@@ -139,7 +145,7 @@ func (x *sender) tick() {
 			x.mu.Lock()
 			defer x.mu.Unlock()
 			x.timer = nil
-			x.seal()
+			x.nudge()
 		})
 	}
 }
@@ -178,6 +184,7 @@ func (x *sender) finish(b *batch, err error) {
 			x.order = x.order[1:]
 		}
 		x.dispatch()
+		x.nudge()
 	}
 	if cap(b.body) <= 16<<20 && len(x.spare) < x.s.inFlight {
 		x.spare = append(x.spare, b.body[:0])
