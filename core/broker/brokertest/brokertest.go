@@ -124,7 +124,7 @@ func (c *Cluster) MemoryOptions() []kgo.Opt {
 // Client is a client over TCP with the given options, closed with the test.
 func (c *Cluster) Client(t testing.TB, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	cl, err := kgo.NewClient(append(c.Options(), opts...)...)
+	cl, err := kgo.NewClient(append(append(c.Options(), clientLog()...), opts...)...)
 	require.NoError(t, err)
 	t.Cleanup(cl.Close)
 	return cl
@@ -149,4 +149,12 @@ func (c *Cluster) CreateTopic(t testing.TB, name string, partitions int32, confi
 	resp, err := c.Admin(t).CreateTopic(ctx, partitions, 1, m, name)
 	require.NoError(t, err)
 	require.NoError(t, resp.Err, fmt.Sprint(resp.ErrMessage))
+}
+
+// clientLog shows what clients do when MOLDAU_TEST_LOG is set.
+func clientLog() []kgo.Opt {
+	if os.Getenv("MOLDAU_TEST_LOG") == "" {
+		return nil
+	}
+	return []kgo.Opt{kgo.WithLogger(kgo.BasicLogger(os.Stderr, kgo.LogLevelDebug, func() string { return time.Now().Format("05.000 ") }))}
 }
