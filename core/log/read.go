@@ -3,7 +3,6 @@ package log
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/moldau-io/moldau/core/log/batch"
@@ -21,7 +20,7 @@ func (l *Log) Read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bo
 			return dst, err
 		}
 		gen, segs := l.truncations.Load(), l.segs.Load()
-		out, err := l.read(dst, offset, maxBytes, upTo, minOne)
+		out, err := l.read(dst, offset, maxBytes, upTo, minOne, gen)
 		if gen&1 != 0 || l.truncations.Load() != gen {
 			l.awaitTruncation()
 			continue
@@ -39,7 +38,7 @@ func (l *Log) awaitTruncation() {
 	defer l.mu.Unlock()
 }
 
-func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool) ([]byte, error) {
+func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool, gen int64) ([]byte, error) {
 	end := l.end.Load()
 	if offset < l.start.Load() || offset > end {
 		return dst, fmt.Errorf("%w: offset %d of partition %s, which has offsets %d to %d", ErrOffsetOutOfRange, offset, l.id, l.start.Load(), end)
@@ -61,7 +60,7 @@ func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bo
 		}
 		var more bool
 		var err error
-		dst, more, err = s.read(dst, offset, left, upTo, minOne && len(dst) == base)
+		dst, more, err = s.read(dst, offset, left, upTo, minOne && len(dst) == base, gen)
 		if err != nil || !more {
 			return dst, err
 		}
@@ -70,7 +69,7 @@ func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bo
 }
 
 // read appends whole batches of this segment. more says that the segment was read to its end and the next may follow.
-func (s *segment) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool) (out []byte, more bool, err error) {
+func (s *segment) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool, gen int64) (out []byte, more bool, err error) {
 	size := s.size.Load()
 	pos, err := s.position(offset)
 	if err != nil {
@@ -92,78 +91,85 @@ func (s *segment) read(dst []byte, offset int64, maxBytes int, upTo int64, minOn
 		if err := readFull(f, dst[base:], pos); err != nil {
 			return dst[:base], false, s.l.readError(err)
 		}
-		from, to, next, need, err := cut(dst[base:], offset, maxBytes, upTo, minOne, size-pos)
+		c, err := cut(dst[base:], offset, maxBytes, upTo, minOne, size-pos)
 		if err != nil {
-			return dst[:base], false, s.l.readError(fmt.Errorf("%s: position %d: %w", s.path(suffixLog), pos+int64(from), err))
+			return dst[:base], false, s.l.readError(fmt.Errorf("%s: position %d: %w", s.path(suffixLog), pos+int64(c.from), err))
 		}
-		if need == 0 || to > from {
-			n := copy(dst[base:], dst[base+from:base+to])
-			return dst[:base+n], next && pos+int64(to) >= size, nil
+		if c.need == 0 {
+			n := copy(dst[base:], dst[base+c.from:base+c.to])
+			if n > 0 {
+				s.remember(c.next, pos+int64(c.to), gen)
+			}
+			return dst[:base+n], c.all && pos+int64(c.to) >= size, nil
 		}
-		// Not one whole batch: it begins at from and needs that much.
-		pos += int64(from)
-		want = need
+		pos += int64(c.from)
+		want = c.need
 	}
 }
 
-// cut finds the whole batches in p that a read wants: p[from:to]. next says that it did not stop for its limits. need is not
-// 0 when the batch at from is wanted but is not whole in p, and is how many bytes it takes. avail is how many bytes the
-// segment has from p[0] on.
-func cut(p []byte, offset int64, maxBytes int, upTo int64, minOne bool, avail int64) (from, to int, next bool, need int, err error) {
-	at, found := 0, false
-	for at < len(p) {
-		if len(p)-at < batch.HeaderSize {
-			if avail-int64(at) < batch.HeaderSize {
-				return at, at, false, 0, batch.ErrCorrupt
+// piece is what cut found: the batches wanted are p[from:to], and next is the offset after them.
+type piece struct {
+	from, to int
+	next     int64
+	all      bool // it ended with the bytes and not for a limit
+	need     int  // not 0: more is wanted than the bytes hold; read so many at from
+}
+
+// cut finds the whole batches that a read wants in p, which has the bytes from the beginning of a batch on. avail is how many
+// the segment has from there.
+func cut(p []byte, offset int64, maxBytes int, upTo int64, minOne bool, avail int64) (piece, error) {
+	var c piece
+	found := false
+	again := func(at, need int) piece {
+		return piece{from: at, to: at, need: int(min(int64(max(need, batch.HeaderSize)), avail-int64(at)))}
+	}
+	for at := 0; at < len(p) || int64(at) < avail; {
+		n := 0
+		if len(p)-at >= batch.HeaderSize {
+			var err error
+			b := batch.Batch(p[at:])
+			if n, err = batch.Size(b); err != nil || b.Magic() != 2 || int64(n) > avail-int64(at) {
+				return piece{from: at}, fmt.Errorf("%w: batch of %d bytes, %d are left", batch.ErrCorrupt, n, avail-int64(at))
 			}
-			if !found {
-				return at, at, false, min(batch.HeaderSize+maxBytes, int(avail)-at), nil
+			if b.LastOffset() < offset {
+				at += n
+				c.from, c.to = at, at
+				continue
 			}
-			return from, to, false, 0, nil
-		}
-		b := batch.Batch(p[at:])
-		n, err := batch.Size(b)
-		if err != nil || b.Magic() != 2 || int64(n) > avail-int64(at) {
-			return at, at, false, 0, fmt.Errorf("%w: batch of %d bytes, %d are left", batch.ErrCorrupt, n, avail-int64(at))
-		}
-		if b.LastOffset() < offset {
-			at += n
-			if at > len(p) {
-				return at, at, false, int(min(int64(max(maxBytes, batch.HeaderSize)), avail-int64(at))), nil
+			if b.BaseOffset() >= upTo {
+				return c, nil
 			}
-			continue
+		} else if avail-int64(at) < batch.HeaderSize {
+			return piece{from: at}, fmt.Errorf("%w: %d bytes are left", batch.ErrCorrupt, avail-int64(at))
 		}
-		if b.BaseOffset() >= upTo {
-			if !found {
-				return at, at, false, 0, nil
+		switch {
+		case n == 0 && !found:
+			return again(at, maxBytes), nil
+		case n > 0 && !found && n > maxBytes:
+			switch {
+			case !minOne:
+			case at+n > len(p):
+				return again(at, n), nil
+			default:
+				c.to, c.next = at+n, batch.Batch(p[at:]).NextOffset()
 			}
-			return from, to, false, 0, nil
-		}
-		if !found {
-			found, from, to = true, at, at
-			if n > maxBytes {
-				if !minOne {
-					return at, at, false, 0, nil
-				}
-				if at+n > len(p) {
-					return at, at, false, n, nil
-				}
-				return at, at + n, false, 0, nil
+			return c, nil
+		case n > 0 && at+n-c.from > maxBytes:
+			return c, nil
+		case n == 0 || at+n > len(p):
+			// The read was too short, because of what it began with before the batch wanted: once more from there.
+			if c.from > 0 && maxBytes > c.to-c.from || !found {
+				return again(c.from, maxBytes), nil
 			}
-			if at+n > len(p) {
-				return at, at, false, min(maxBytes, int(min(avail-int64(at), math.MaxInt32))), nil
-			}
+			return c, nil
 		}
-		if at+n-from > maxBytes || at+n > len(p) {
-			return from, to, false, 0, nil
-		}
+		found = true
+		c.next = batch.Batch(p[at:]).NextOffset()
 		at += n
-		to = at
+		c.to = at
 	}
-	if !found {
-		return at, at, true, 0, nil
-	}
-	return from, to, true, 0, nil
+	c.all = true
+	return c, nil
 }
 
 // readError turns an I/O error of a read into ErrStorage. It does not fail the directory: the other files may be fine.

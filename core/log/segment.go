@@ -71,8 +71,13 @@ type segment struct {
 	maxKnown  bool
 	firstTs   int64 // timestamp of the first batch; what time-based rolling counts from
 	firstOK   bool
+	hints     [4]readHint
+	hint      int
 	sinceLast int64 // bytes since the last entry of the offset index
 }
+
+// readHint says where the batch with an offset begins.
+type readHint struct{ offset, pos int64 }
 
 func (l *Log) newSegment(base int64) *segment {
 	s := &segment{l: l, base: base, maxTs: batch.NoTimestamp, created: l.d.nowMs()}
@@ -250,10 +255,26 @@ func (s *segment) position(offset int64) (int64, error) {
 	if offset <= s.base {
 		return 0, nil
 	}
+	for _, h := range s.hints {
+		if h.offset == offset {
+			return h.pos, nil
+		}
+	}
 	if err := s.ensure(); err != nil {
 		return 0, err
 	}
 	return int64(lookupOffset(s.offsets, offset-s.base)), nil
+}
+
+// remember notes where a read ended, since that is where the same reader goes on.
+// gen is the truncation count from before the read: what a truncation cut off must not be remembered.
+func (s *segment) remember(next, pos, gen int64) {
+	s.imu.Lock()
+	if s.l.truncations.Load() == gen {
+		s.hints[s.hint%len(s.hints)] = readHint{next, pos}
+		s.hint++
+	}
+	s.imu.Unlock()
 }
 
 // ensure loads the indexes, and rebuilds them from the segment when their files are damaged. Call with imu held.
@@ -318,7 +339,7 @@ func (s *segment) writeIndexes(suffix string, sync bool) error {
 
 // rebuild scans the segment and writes its offset and time index anew. Call with imu held.
 func (s *segment) rebuild() error {
-	s.offsets, s.times, s.sinceLast = nil, nil, 0
+	s.offsets, s.times, s.sinceLast, s.hints = nil, nil, 0, [4]readHint{}
 	s.maxTs, s.maxTsRel, s.firstOK = batch.NoTimestamp, 0, false
 	interval := s.l.config().IndexIntervalBytes
 	err := s.headers(0, s.size.Load(), func(pos int64, h batch.Batch, size int64) bool {
