@@ -296,6 +296,12 @@ func TestDeleteGroupsGathersTheAnswersOfItsShards(t *testing.T) {
 		require.Equal(t, want, g.ErrorCode)
 	}
 	require.Empty(t, ask[*kmsg.DeleteGroupsResponse](t, c, kmsg.NewPtrDeleteGroupsRequest()).Groups)
+
+	req.Version, req.Groups = 3, []string{"none"}
+	for c.PartitionFor(req.Groups[0]) == away {
+		req.Groups[0] += "x"
+	}
+	require.Equal(t, "Group "+req.Groups[0]+" not found.", *ask[*kmsg.DeleteGroupsResponse](t, c, req).Groups[0].ErrorMessage)
 }
 
 func TestStoreErrorsReachTheClient(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -353,6 +354,9 @@ func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsReque
 			mu.Lock()
 			for k, i := range at {
 				resp.Groups[i] = r.Groups[k]
+				if code := r.Groups[k].ErrorCode; req.Version >= 3 && code != codeNone {
+					resp.Groups[i].ErrorMessage = kmsg.StringPtr(deleteGroupText(groups[i], code))
+				}
 			}
 			left--
 			last := left == 0
@@ -375,4 +379,12 @@ func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsReque
 			part(r)
 		}
 	}
+}
+
+// deleteGroupText is the message beside an error of DeleteGroups, version 3 and later.
+func deleteGroupText(group string, code int16) string {
+	if code == codeGroupIDNotFound {
+		return "Group " + group + " not found."
+	}
+	return kerr.TypedErrorForCode(code).Description
 }
