@@ -36,7 +36,8 @@ type Conn struct {
 	draining bool
 	closed   bool
 	cause    error
-	scratch  net.Buffers
+	scratch  net.Buffers // of write
+	out      net.Buffers // what is left of scratch
 	batch    []*Request
 
 	// Value is the handler's own state for this connection. Only HandleRequest may use it.
@@ -396,13 +397,13 @@ func (c *Conn) write(batch []*Request) error {
 	if len(bufs) == 0 {
 		return nil
 	}
-	limit := c.s.cfg.WriteTimeout + time.Duration(total>>15)*time.Second
+	limit := c.s.cfg.WriteTimeout + time.Duration(total>>17)*time.Second
 	if err := c.nc.SetWriteDeadline(time.Now().Add(limit)); err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
 	c.s.stats.BytesOut.Add(total)
-	w := bufs
-	_, err := w.WriteTo(c.nc)
+	c.out = bufs
+	_, err := c.out.WriteTo(c.nc)
 	clear(c.scratch)
 	if err != nil {
 		return fmt.Errorf("write answer: %w", err)

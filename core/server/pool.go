@@ -3,6 +3,7 @@ package server
 import (
 	"math/bits"
 	"sync"
+	"unsafe"
 )
 
 // Frame buffers come from pools of powers of two between 4 KiB and 4 MiB; larger ones are left to the collector.
@@ -11,6 +12,7 @@ const (
 	maxPooled = 22
 )
 
+// The pools hold pointers to the first byte of arrays of their size, which a sync.Pool takes without allocating.
 var pools [maxPooled - minPooled + 1]sync.Pool
 
 // GetBuffer returns a buffer of length 0 and at least capacity n, from a pool where it pays.
@@ -19,8 +21,8 @@ func GetBuffer(n int) []byte {
 	if c < 0 {
 		return make([]byte, 0, n)
 	}
-	if p, _ := pools[c].Get().(*[]byte); p != nil {
-		return (*p)[:0]
+	if p, _ := pools[c].Get().(*byte); p != nil {
+		return unsafe.Slice(p, 1<<(c+minPooled))[:0]
 	}
 	return make([]byte, 0, 1<<(c+minPooled))
 }
@@ -31,8 +33,7 @@ func PutBuffer(b []byte) {
 	if n < 1<<minPooled || n > 1<<maxPooled || n&(n-1) != 0 {
 		return
 	}
-	b = b[:0]
-	pools[bits.Len(uint(n))-1-minPooled].Put(&b)
+	pools[bits.Len(uint(n))-1-minPooled].Put(unsafe.SliceData(b))
 }
 
 // poolClass is the pool of buffers with capacity n, or -1.
