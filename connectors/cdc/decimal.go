@@ -77,15 +77,17 @@ func (m DecimalMode) VariableValue(a *Arena, schema *data.Schema, text []byte) (
 		return a.String(text), nil
 	}
 	scale := 0
-	if i := bytes.IndexByte(text, '.'); i >= 0 {
-		scale = len(text) - i - 1
+	if i := bytes.IndexByte(text, '.'); i >= 0 { // zeros at the end have no place in a scale of one's own
+		for text[len(text)-1] == '0' {
+			text = text[:len(text)-1]
+		}
+		if scale = len(text) - i - 1; scale == 0 {
+			text = text[:i]
+		}
 	}
 	b, err := DecimalBytes(a, text, scale)
 	if err != nil {
 		return data.Null, err
-	}
-	if len(b) == 1 && b[0] == 0 { // a zero has no scale
-		scale = 0
 	}
 	v := a.Values(2)
 	v[0], v[1] = data.Int32(int32(scale)), data.Bytes(b)

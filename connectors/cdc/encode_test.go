@@ -77,8 +77,10 @@ func TestDecimalModes(t *testing.T) {
 	require.True(t, v.IsNull())
 	s := VariableScaleDecimal().Build()
 	v, _ = DecimalPrecise.VariableValue(&a, s, []byte("1.250"))
-	require.Equal(t, int64(3), v.Field("scale").Int())
-	require.Equal(t, []byte{0x04, 0xe2}, v.Field("value").Bytes())
+	require.Equal(t, int64(2), v.Field("scale").Int())
+	require.Equal(t, []byte{125}, v.Field("value").Bytes())
+	v, _ = DecimalPrecise.VariableValue(&a, s, []byte("-0.00"))
+	require.Equal(t, "Struct{scale=0,value=0x00}", v.String())
 }
 
 func TestCalendarIsThatOfGo(t *testing.T) {

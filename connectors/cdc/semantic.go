@@ -38,7 +38,7 @@ const (
 	SchemaGeography       = "io.debezium.data.geometry.Geography"
 	SchemaDoubleVector    = "io.debezium.data.DoubleVector"
 	SchemaFloatVector     = "io.debezium.data.FloatVector"
-	SchemaSparseVector    = "io.debezium.data.vector.SparseVector"
+	SchemaSparseVector    = "io.debezium.data.SparseDoubleVector"
 )
 
 // Semantic starts a schema of physical type t under one of Debezium's names, version 1.
@@ -76,6 +76,12 @@ func Point() *data.Builder {
 func Geometry() *data.Builder {
 	return data.NewStruct().Name(SchemaGeometry).Version(1).Doc("Geometry").
 		Field("wkb", data.BytesSchema).Field("srid", data.OptionalInt32Schema)
+}
+
+// SparseVector starts the schema of a sparse vector.
+func SparseVector() *data.Builder {
+	return data.NewStruct().Name(SchemaSparseVector).Version(1).Doc("Sparse double vector").
+		Field("dimensions", data.Int16Schema).Field("vector", data.NewMap(data.Int16Schema, data.Float64Schema).Build())
 }
 
 // SnapshotField is the schema of source.snapshot.

@@ -36,7 +36,8 @@ type assembler struct {
 	heldBytes int64
 
 	pos     *offset // position of the last record
-	lastEnd uint64  // end of the last whole transaction, 0 before the first
+	lastEnd uint64  // what the stream was followed up to between transactions, 0: nothing yet
+	lastTx  uint64  // end of the last transaction that had changes, for source.sequence
 	skip    *offset // where to go on in a transaction that is delivered again
 
 	inTx      bool
@@ -62,9 +63,12 @@ func (a *assembler) resume(o *offset) uint64 {
 	if o == nil {
 		return 0
 	}
-	a.lastEnd = o.lsnCommit
-	if o.snapshot == "" && !o.atCommit() {
-		a.skip = o
+	a.lastEnd, a.lastTx = o.lsnCommit, 0
+	if o.snapshot == "" {
+		a.lastTx = o.lsnCommit
+		if !o.atCommit() {
+			a.skip = o
+		}
 	}
 	return o.lsnCommit
 }
@@ -139,7 +143,7 @@ func (a *assembler) commit(m *message) {
 	if a.skipping {
 		a.skip, a.skipping = nil, false
 	}
-	a.lastEnd = m.endLSN
+	a.lastEnd, a.lastTx = m.endLSN, m.endLSN
 	a.stats.Transactions.Add(1)
 	end := a.newOffset()
 	*end = offset{lsnCommit: m.endLSN, lsn: m.endLSN, xid: a.xid, micros: m.micros, kind: "COMMIT"}
@@ -299,7 +303,7 @@ func (a *assembler) sourceBlock(rel *relation) []data.Value {
 	v := a.em.Arena.Values(srcLen)
 	copy(v, rel.source)
 	v[srcTsMs], v[srcTsUs], v[srcTsNs] = data.Int64(a.micros/1000), data.Int64(a.micros), data.Int64(a.micros*1000)
-	v[srcSequence] = sequence(&a.em.Arena, a.lastEnd, a.lsn)
+	v[srcSequence] = sequence(&a.em.Arena, a.lastTx, a.lsn)
 	if a.inTx {
 		v[srcTxID] = data.Int64(int64(a.xid))
 	}

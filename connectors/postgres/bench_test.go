@@ -14,6 +14,8 @@ const benchTable = `CREATE TABLE a (id bigint PRIMARY KEY, name text, city text,
 
 const benchFill = `INSERT INTO a SELECT i, 'a name of usual length', 'Prague', i * 1.25, true, now(), now(), now(), i / 3.0, 'a note that says something' FROM generate_series(1, $1) i`
 
+const benchFillFrom = `INSERT INTO a SELECT i, 'a name of usual length', 'Prague', i * 1.25, true, now(), now(), now(), i / 3.0, 'a note that says something' FROM generate_series($1::int, $2::int) i`
+
 func drain(b *testing.B, r *running, n int) {
 	b.Helper()
 	for got := 0; got < n; {
@@ -57,7 +59,9 @@ func BenchmarkStreamFromServer(b *testing.B) {
 		b.StopTimer()
 		d.exec("TRUNCATE a")
 		stored := r.stop()
-		d.exec(benchFill, benchRows)
+		for i := 0; i < benchRows; i += 1000 { // transactions of a thousand rows
+			d.exec(benchFillFrom, i+1, i+1000)
+		}
 		b.StartTimer()
 		start := time.Now()
 		r = startTask(b, d.config("snapshot.mode", "no_data"), stored)

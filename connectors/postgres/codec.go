@@ -1,7 +1,9 @@
 package postgres
 
 import (
+	"crypto/md5"
 	"encoding/json"
+	"fmt"
 	"math"
 	"strings"
 
@@ -196,6 +198,8 @@ func (cs *codecs) base(t *pgType, mod int32) *codec {
 		return semantic(cdc.SchemaLtree)
 	case t.name == "hstore":
 		return cs.hstore()
+	case t.name == "vector" || t.name == "halfvec" || t.name == "sparsevec":
+		return vectorCodec(t.name)
 	}
 	return nil
 }
@@ -245,6 +249,7 @@ func (cs *codecs) numeric(mod int32) *codec {
 	if mod < 4 {
 		s := m.VariableSchema().Build()
 		c := &codec{schema: s, length: 131089, scale: 0}
+		c.zero, _ = m.VariableValue(&cdc.Arena{}, s, []byte("0")) // a zero always encodes
 		c.encode = func(a *cdc.Arena, b []byte) (data.Value, error) { return m.VariableValue(a, s, b) }
 		if m == cdc.DecimalString {
 			c.unavailable = data.String(cs.cfg.UnavailablePlaceholder)
@@ -263,7 +268,28 @@ func (cs *codecs) numeric(mod int32) *codec {
 		encode: func(a *cdc.Arena, b []byte) (data.Value, error) { return m.Value(a, b, scale) }}
 }
 
+// temporal returns the codec of a date or time type, whose zero is the epoch.
 func (cs *codecs) temporal(oid uint32, mod int32) *codec {
+	c := cs.temporalType(oid, mod)
+	a := &cdc.Arena{}
+	switch oid {
+	case oidDate:
+		c.zero = cs.cfg.Time.Date(a, 0)
+	case oidTime:
+		c.zero = cs.cfg.Time.Time(a, 0, fraction(mod))
+	case oidTimetz:
+		c.zero = cdc.ZonedTime(a, 0)
+	case oidTimestamp:
+		c.zero = cs.cfg.Time.Timestamp(a, 0, fraction(mod))
+	case oidTimestamptz:
+		c.zero = cdc.ZonedTimestamp(a, 0, 0)
+	case oidInterval:
+		c.zero, _ = c.encode(a, []byte("00:00:00")) // always well formed
+	}
+	return c
+}
+
+func (cs *codecs) temporalType(oid uint32, mod int32) *codec {
 	m, fsp := cs.cfg.Time, fraction(mod)
 	extra := 0 // what a fraction adds to the printed length
 	if fsp > 0 {
@@ -364,7 +390,7 @@ func (cs *codecs) hstore() *codec {
 		}
 		return c
 	}
-	c := &codec{schema: cdc.Semantic(data.TypeString, cdc.SchemaJSON).Build(), length: math.MaxInt32}
+	c := &codec{schema: cdc.Semantic(data.TypeString, cdc.SchemaJSON).Build(), length: math.MaxInt32, zero: data.String("{}")}
 	c.unavailable = data.StringBytes(appendJSONString(append(appendJSONString([]byte{'{'}, []byte(ph)), ':'), []byte(ph), '}'))
 	c.encode = func(a *cdc.Arena, b []byte) (data.Value, error) {
 		out := append(a.Scratch(len(b)+2), '{')
@@ -429,13 +455,20 @@ func (cs *codecs) array(t *pgType, mod int32) *codec {
 		copy(out, vs)
 		return data.Array(out), nil
 	}
-	c.unavailable = cs.unavailableArray(e)
+	if et.oid != oidNumeric {
+		c.unavailable = cs.unavailableArray(e)
+	}
 	return c
 }
 
 // unavailableArray is the placeholder of an array: the text as its one element, or the text's bytes as numbers.
 func (cs *codecs) unavailableArray(e *codec) data.Value {
 	ph := cs.cfg.UnavailablePlaceholder
+	if e.schema.Name() == cdc.SchemaUUID { // a UUID made of the text (version 3, without a name space)
+		b := md5.Sum([]byte(ph))
+		b[6], b[8] = b[6]&0x0f|0x30, b[8]&0x3f|0x80
+		return data.Array([]data.Value{data.String(fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]))})
+	}
 	switch e.schema.Type() {
 	case data.TypeString, data.TypeBytes:
 		if !e.unavailable.IsNull() {

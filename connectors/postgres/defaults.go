@@ -13,7 +13,7 @@ var functionDefault = regexp.MustCompile(`^\(?[A-Za-z0-9_."]+\(.*\)|^(CURRENT_[A
 
 // defaultValue returns the value that a column's default expression (as pg_get_expr prints it) puts into the schema: literals become
 // themselves, functions the zero of the type as in the original, anything else nothing.
-func (c *codec) defaultValue(expr string, notNull bool) (data.Value, bool) {
+func (c *codec) defaultValue(expr string) (data.Value, bool) {
 	switch c.base { // types whose defaults the original does not carry
 	case "bytea", "money", "point", "inet", "cidr", "macaddr", "macaddr8", "timetz", "hstore", "tsvector", "xml", "oid":
 		return data.Null, false
@@ -33,9 +33,6 @@ func (c *codec) defaultValue(expr string, notNull bool) (data.Value, bool) {
 		return v, true
 	}
 	if !functionDefault.MatchString(expr) {
-		return data.Null, false
-	}
-	if !notNull && strings.HasPrefix(expr, "CURRENT_") {
 		return data.Null, false
 	}
 	zero := ""

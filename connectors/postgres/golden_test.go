@@ -45,9 +45,18 @@ var deviations = map[string]string{
 	"g.evo.b":    "nullability depends on how far the catalog was ahead",
 	"g.evo.bb":   "nullability depends on how far the catalog was ahead",
 	"g.toast.by": "base64 has no placeholder in the original",
+	"g.odd.ea":   "elements of enum arrays may be null",
+	"g.odd.d":    "infinite and BC dates come out wrong from the original's snapshot",
+	"g.odd.neg":  "a negative scale is read as 2046 by the original",
+	"g.odd.bdef": "the original takes an expression for false",
+	"g.odd.edef": "a default with a line break is read",
+	"g.odd.vdef": "the original takes the first literal of an expression",
 	// What unknown types look like is up to the driver's text form, which differs in spaces and decimals.
 	"g.geo.l": "text form", "g.geo.ls": "text form", "g.geo.bx": "text form", "g.geo.pa": "text form", "g.geo.po": "text form", "g.geo.ci": "text form",
 }
+
+// volatile are columns whose values are new in each run; their schemas are compared.
+var volatile = map[string]bool{"udef": true, "tzdef": true, "ctdef": true, "ctn": true, "ddef": true, "ndef": true, "lt": true}
 
 func isDeviation(topic, column string) bool {
 	_, table, _ := strings.Cut(topic, ".")
@@ -77,7 +86,7 @@ func clean(topic string, v any) any {
 	for _, k := range []string{"before", "after"} {
 		if row, ok := m[k].(map[string]any); ok {
 			for c := range row {
-				if isDeviation(topic, c) {
+				if isDeviation(topic, c) || strings.HasSuffix(topic, ".odd") && volatile[c] || strings.HasSuffix(topic, ".upd") && c == "u" && m["op"] == "r" {
 					delete(row, c)
 				}
 			}
@@ -354,6 +363,29 @@ func TestStreamIsDebeziums(t *testing.T) {
 			})
 			// Debezium fails at the first timestamp beyond the range of nanoseconds: there is no more to compare with.
 			compare(t, want, render(t, withoutEnd(r.recs)), c.skip, c.file == "variant5")
+		})
+	}
+}
+
+func TestMissingValuesAreDebeziums(t *testing.T) {
+	for _, c := range []struct {
+		file, prefix string
+		kv           []string
+	}{
+		{"nulls", "two", nil},
+		{"nulls-strings", "twob", []string{"decimal.handling.mode", "string", "time.precision.mode", "isostring", "binary.handling.mode", "hex", "hstore.handling.mode", "map", "interval.handling.mode", "string"}},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			want := loadGolden(t, "testdata/debezium-"+c.file+".json")
+			d := newDatabase(t)
+			d.script("testdata/nulls.sql")
+			d.script("testdata/nulls_rows.sql")
+			r := startTask(t, d.config(append([]string{"topic.prefix", c.prefix, "schema.include.list", "g"}, c.kv...)...), nil)
+			r.count(total(want) - 3)
+			r.streaming()
+			d.script("testdata/nulls_stream.sql")
+			r.count(total(want))
+			compare(t, want, render(t, r.recs), nil, false)
 		})
 	}
 }

@@ -185,7 +185,7 @@ func (b *builder) build(id cdc.TableID, cols []columnInfo, key []string) (*relat
 		}
 		s := data.From(cd.schema).SetOptional(!c.notNull)
 		if c.def != "" && !c.generated {
-			if v, ok := cd.defaultValue(c.def, c.notNull); ok {
+			if v, ok := cd.defaultValue(c.def); ok {
 				s.Default(v)
 			}
 		}

@@ -14,11 +14,8 @@ import (
 type slotInfo struct {
 	plugin    string
 	database  string
-	active    bool
-	pid       int
 	confirmed uint64
 	lost      bool // its log was removed
-	reason    string
 }
 
 // slot reads the configured slot, nil when there is none.
@@ -31,8 +28,8 @@ func (c *catalog) slot(ctx context.Context) (*slotInfo, error) {
 	}
 	var s slotInfo
 	var confirmed string
-	err := c.conn.QueryRow(ctx, `SELECT coalesce(plugin::text, ''), coalesce(database::text, ''), active, coalesce(active_pid, 0), coalesce(confirmed_flush_lsn, restart_lsn, '0/0')::text, `+cols+
-		` FROM pg_replication_slots WHERE slot_name = $1`, c.cfg.slot).Scan(&s.plugin, &s.database, &s.active, &s.pid, &confirmed, &s.lost)
+	err := c.conn.QueryRow(ctx, `SELECT coalesce(plugin::text, ''), coalesce(database::text, ''), coalesce(confirmed_flush_lsn, restart_lsn, '0/0')::text, `+cols+
+		` FROM pg_replication_slots WHERE slot_name = $1`, c.cfg.slot).Scan(&s.plugin, &s.database, &confirmed, &s.lost)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

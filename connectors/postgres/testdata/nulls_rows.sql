@@ -1,0 +1,4 @@
+INSERT INTO g.nn VALUES (1, 1, 1, 1, 1, 1, 1.50, 1, true, 't', '\x01', '{}', '11111111-2222-3333-4444-555555555555', 'ok', 'a=>1', '2020-01-01', '01:00', '01:00', '01:00+00', '2020-01-01', '2020-01-01', '1 day', B'101', B'1', '(1,1)', '10.0.0.1', '[1,2)', '{1}', '{a}', 5);
+INSERT INTO g.odd(id, n, d, ea, neg) VALUES (1, 1.50, 'infinity', '{sad}', 1200), (2, 100, '-infinity', NULL, 900), (3, 0.000, '0044-03-15 BC', NULL, NULL), (4, 'Infinity', '2020-01-01', NULL, NULL);
+INSERT INTO g.vec VALUES (1, '[1,2.5,-3]', '[1,2,3]', '{1:1.5,3:2}/5', '[1]'), (2, NULL, NULL, NULL, NULL);
+INSERT INTO g.upd SELECT 1, repeat('1234567890', 1000)::numeric, repeat('x', 100000), NULL, (SELECT array_agg(gen_random_uuid()) FROM generate_series(1,1000)), (SELECT array_agg(i) FROM generate_series(1,3000) i), (SELECT array_agg('2020-01-01'::date + i) FROM generate_series(1,3000) i), (SELECT array_agg(i::bigint*1000000) FROM generate_series(1,3000) i);

@@ -1,0 +1,2 @@
+DELETE FROM g.nn;
+UPDATE g.upd SET id = id;
