@@ -22,6 +22,9 @@ type Decoder struct {
 
 // NewDecoder compiles a decoder of what a was written with. version is that of the schema in the registry, or 0.
 func NewDecoder(a *avro.Schema, version int32, cfg Config) (*Decoder, error) {
+	if a.Root.Kind == avro.Null {
+		return &Decoder{avro: a, root: &decNode{op: rdNull}}, nil
+	}
 	s, err := ToConnect(a, version, cfg)
 	if err != nil {
 		return nil, err

@@ -11,9 +11,8 @@ import (
 	"github.com/moldau-io/moldau/schemaregistry/avro"
 )
 
-// defaultJSON renders a default in Avro's JSON form. asField widens 32-bit floats first, as the original does for the default of
-// a field, but not for connect.default.
-func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value, asField bool) (avro.Value, error) {
+// defaultJSON renders a default in Avro's JSON form.
+func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value) (avro.Value, error) {
 	if v.IsNull() {
 		return avro.Value{}, nil
 	}
@@ -27,9 +26,6 @@ func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value, asField bool) (a
 	case data.TypeInt8, data.TypeInt16, data.TypeInt32, data.TypeInt64:
 		return avro.IntValue(v.Int()), nil
 	case data.TypeFloat32:
-		if asField {
-			return floatJSON(v.Float(), 64), nil
-		}
 		return floatJSON(v.Float(), 32), nil
 	case data.TypeFloat64:
 		return floatJSON(v.Float(), 64), nil
@@ -42,7 +38,7 @@ func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value, asField bool) (a
 	case data.TypeArray:
 		out := avro.Value{Kind: avro.JSONArray}
 		for _, e := range v.Array() {
-			j, err := f.defaultJSON(s.ValueSchema(), e, asField)
+			j, err := f.defaultJSON(s.ValueSchema(), e)
 			if err != nil {
 				return out, err
 			}
@@ -56,7 +52,7 @@ func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value, asField bool) (a
 			out.Kind = avro.JSONObject
 		}
 		for _, e := range v.Map() {
-			value, err := f.defaultJSON(s.ValueSchema(), e.Value, asField)
+			value, err := f.defaultJSON(s.ValueSchema(), e.Value)
 			if err != nil {
 				return out, err
 			}
@@ -64,7 +60,7 @@ func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value, asField bool) (a
 				out.Members = append(out.Members, avro.Member{Name: e.Key.Str(), Value: value})
 				continue
 			}
-			key, err := f.defaultJSON(s.KeySchema(), e.Key, asField)
+			key, err := f.defaultJSON(s.KeySchema(), e.Key)
 			if err != nil {
 				return out, err
 			}
@@ -79,7 +75,7 @@ func (f *fromConnect) defaultJSON(s *data.Schema, v data.Value, asField bool) (a
 			if fv.IsNull() {
 				fv, _ = field.Schema.Default()
 			}
-			j, err := f.defaultJSON(field.Schema, fv, asField)
+			j, err := f.defaultJSON(field.Schema, fv)
 			if err != nil {
 				return out, err
 			}
@@ -249,7 +245,7 @@ func (c *toConnect) connectDefault(s *data.Schema, t *avro.Type, v avro.Value) (
 		return data.Array(elems), true
 	case data.TypeMap:
 		if v.Kind != avro.JSONObject || t.Kind != avro.Map {
-			return data.Map(nil), v.Kind == avro.JSONArray && len(v.Items) == 0
+			return data.Map(nil), v.Kind == avro.JSONArray && len(v.Items) == 0 // records have no default in a map's form
 		}
 		entries := make([]data.MapEntry, len(v.Members))
 		for i, m := range v.Members {

@@ -1,6 +1,7 @@
 package avrodata
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -102,14 +103,16 @@ func hasDefault(s *data.Schema) bool {
 	return ok && !d.IsNull()
 }
 
-// define makes a named type known, or returns the one that has the name already.
+// define makes a named type known, or returns the one that has the name already: types that differ in nothing but properties share
+// a name, and the parameters of the later ones are kept at their fields. Other differences are refused. (The original writes data
+// then that does not fit its schema.)
 func (f *fromConnect) define(t *avro.Type) (*avro.Type, error) {
 	if !t.Kind.Named() {
 		return t, nil
 	}
 	full := t.FullName()
 	if old := f.types[full]; old != nil {
-		if old != t && (&avro.Schema{Root: old}).Canonical() != (&avro.Schema{Root: t}).Canonical() {
+		if old != t && (&avro.Schema{Root: old}).ParsingForm() != (&avro.Schema{Root: t}).ParsingForm() {
 			return nil, plugins.Dataf("Can't redefine: %s", full)
 		}
 		return old, nil
@@ -226,7 +229,7 @@ func (f *fromConnect) field(name string, s *data.Schema, doc string, hasDoc bool
 	}
 	if hasDefault(s) {
 		d, _ := s.Default()
-		v, err := f.defaultJSON(s, d, true)
+		v, err := f.defaultJSON(s, d)
 		if err != nil {
 			return nil, err
 		}
@@ -355,6 +358,9 @@ func (f *fromConnect) bytes(s *data.Schema) (*avro.Type, error) {
 		if err != nil {
 			return nil, err
 		}
+		if most := int(math.Floor(math.Log10(2) * float64(8*size-1))); fixed && precision > most {
+			return nil, plugins.Dataf("fixed(%d) cannot store %d digits (max %d)", size, precision, most)
+		}
 		addProp(t, "scale", avro.IntValue(int64(scale)))
 		addProp(t, "precision", avro.IntValue(int64(precision)))
 	}
@@ -430,7 +436,7 @@ func (f *fromConnect) metadata(t *avro.Type, s *data.Schema, connectType string)
 			_, fromField := param(s, paramFieldDefault)
 			if f.cfg.DiscardTypeDocDefault || !fromField {
 				d, _ := s.Default()
-				v, err := f.defaultJSON(s, d, false)
+				v, err := f.defaultJSON(s, d)
 				if err != nil {
 					return err
 				}
