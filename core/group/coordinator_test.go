@@ -297,9 +297,9 @@ func TestDeleteGroupsGathersTheAnswersOfItsShards(t *testing.T) {
 	}
 	require.Empty(t, ask[*kmsg.DeleteGroupsResponse](t, c, kmsg.NewPtrDeleteGroupsRequest()).Groups)
 
-	req.Version, req.Groups = 3, []string{"none"}
-	for c.PartitionFor(req.Groups[0]) == away {
-		req.Groups[0] += "x"
+	req.Version, req.Groups = 3, []string{""}
+	for i := 0; i == 0 || c.PartitionFor(req.Groups[0]) == away; i++ {
+		req.Groups[0] = fmt.Sprint("none", i)
 	}
 	require.Equal(t, "Group "+req.Groups[0]+" not found.", *ask[*kmsg.DeleteGroupsResponse](t, c, req).Groups[0].ErrorMessage)
 }
