@@ -358,6 +358,8 @@ func TestTheBudgetIsFirstComeAndNeverLosesBytes(t *testing.T) {
 		require.ErrorIs(t, b.Acquire(ctx, 1), context.DeadlineExceeded)
 		b.Release(8)
 		time.Sleep(5 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		require.ElementsMatch(t, []int{0, 1}, order[:2])
 		require.Equal(t, 2, order[2])
 		require.Zero(t, b.Used())
