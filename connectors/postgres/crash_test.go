@@ -148,7 +148,7 @@ func workload(t *testing.T, d *database, clients int, seed uint64) (stop func() 
 func (j *judge) final(clients []*client) bool {
 	for _, c := range clients {
 		for k, v := range c.v {
-			if got, ok := j.v[k]; got != v && !(v == 0 && !ok) {
+			if got, ok := j.v[k]; got != v && (v != 0 || ok) {
 				return false
 			}
 		}

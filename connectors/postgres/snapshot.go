@@ -201,7 +201,7 @@ func (s *snapshot) table(cat *catalog, b *builder, t tableName) error {
 	if len(s.part) > 0 {
 		return fmt.Errorf("snapshot of %s: the last row is incomplete", t.id())
 	}
-	if s.rows > 0 && !(s.rows == 1 && s.isMarked(markFirst)) {
+	if s.rows > 0 && (s.rows > 1 || !s.isMarked(markFirst)) {
 		s.mark(&s.out[len(s.out)-1], markLastIn)
 	}
 	s.log.Info("read table", "table", t.id().String(), "rows", s.rows, "took", time.Since(started).Round(time.Millisecond))

@@ -312,12 +312,11 @@ func (s *stream) report(ctx context.Context) {
 	}
 	t := time.NewTicker(every)
 	defer t.Stop()
-	last := s.flushed.Load()
 	for {
+		last := s.flushed.Load()
 		if err := s.status(!s.heard.Swap(false) || s.cfg.HeartbeatInterval > 0); err != nil && ctx.Err() == nil {
 			s.log.Debug("could not report the confirmed position", "error", err)
 		}
-		last = s.flushed.Load()
 		select {
 		case <-ctx.Done():
 			if s.flushed.Load() != last {

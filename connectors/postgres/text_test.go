@@ -138,8 +138,8 @@ func FuzzText(f *testing.F) {
 		var a cdc.Arena
 		_, _, _ = parseTimestamp(b)
 		if iv, err := parseInterval(b); err == nil {
-			iv.iso(nil)
-			iv.totalMicros()
+			_ = iv.iso(nil)
+			_ = iv.totalMicros()
 		}
 		_ = parseArray(b, ',', func([]byte, bool) error { return nil })
 		_ = parseHstore(b, func(_, _ []byte, _ bool) error { return nil })
