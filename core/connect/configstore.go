@@ -250,13 +250,12 @@ func (s *configState) applyCommit(name string, value []byte, offset int64) (chan
 	e.tasksRev, e.count, e.applied = offset, *v.Tasks, e.config
 	// Compaction may leave records of tasks beyond the count (the set was larger once), which is fine, or take some below it away
 	// (they were written again after this commit, by a worker that died before its own), which is not.
-	e.bad = false
-	for n := range e.count {
-		if deferred[n] == nil {
-			e.bad = true
-		}
+	e.bad = e.count > len(deferred)
+	for n := 0; n < e.count && !e.bad; n++ {
+		e.bad = deferred[n] == nil
 	}
 	if e.bad {
+		e.count, e.tasks = 0, nil
 		return change{connector: name}, nil
 	}
 	e.tasks = make(map[int]map[string]string, e.count)

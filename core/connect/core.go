@@ -255,8 +255,15 @@ func (c *core) onView(v connectorView) {
 	for _, id := range c.ids(func(id workID) bool { return id.connector == v.name }) {
 		c.reconcile(id)
 	}
-	if v.exists && v.target == Stopped && !c.down && (len(v.tasks) > 0 || v.inconsistent) {
+	if !v.exists || c.down {
+		return
+	}
+	if v.target == Stopped && (len(v.tasks) > 0 || v.inconsistent) {
 		c.out = append(c.out, effWriteTasks{v.name, v.rev, nil})
+	}
+	id := workID{v.name, -1}
+	if s := c.slots[id]; v.inconsistent && s.phase == running && s.rev == v.rev {
+		c.out = append(c.out, effAskTasks{id, s.incarnation}) // a commit of somebody who died has broken the set of tasks
 	}
 }
 

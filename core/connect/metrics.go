@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // taskMetrics are the counters of a task, added to once a batch.
@@ -36,6 +37,21 @@ type taskMetrics struct {
 	deadSent         atomic.Int64
 	deadFailed       atomic.Int64
 	lastError        atomic.Int64
+
+	bytesIn, bytesOut atomic.Int64 // of the task's client
+}
+
+// byteHook counts the bytes that a client exchanges with brokers.
+type byteHook struct{ m *taskMetrics }
+
+// OnBrokerRead implements kgo.HookBrokerRead.
+func (h byteHook) OnBrokerRead(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Duration, _ error) {
+	h.m.bytesIn.Add(int64(n))
+}
+
+// OnBrokerWrite implements kgo.HookBrokerWrite.
+func (h byteHook) OnBrokerWrite(_ kgo.BrokerMetadata, _ int16, n int, _, _ time.Duration, _ error) {
+	h.m.bytesOut.Add(int64(n))
 }
 
 func maxTo(a *atomic.Int64, v int64) {
@@ -194,6 +210,13 @@ func (c *collector) task(s sample, id workID, m *taskMetrics) {
 	s.gauge("connector_task_offset_commit_max_time_ms", ms(m.commitTimeMax.Load()), l...)
 	s.gauge("connector_task_offset_commit_success_percentage", ratio(ok, ok+bad), l...)
 	s.gauge("connector_task_offset_commit_failure_percentage", ratio(bad, ok+bad), l...)
+	client, side := "connector-consumer-", "kafka_consumer_"
+	if m.source {
+		client, side = "connector-producer-", "kafka_producer_"
+	}
+	client += id.connector + "-" + strconv.Itoa(id.task)
+	s.put(prometheus.CounterValue, side+"incoming_byte_total", float64(m.bytesIn.Load()), "clientid", client)
+	s.put(prometheus.CounterValue, side+"outgoing_byte_total", float64(m.bytesOut.Load()), "clientid", client)
 	if m.source {
 		s.counter("source_task_source_record_poll_total", m.polled.Load(), l...)
 		s.gauge("source_task_source_record_poll_rate", float64(m.polled.Load())/secs, l...)

@@ -303,7 +303,7 @@ func (r *run) newClient(side, id string, p *parsed, extra ...kgo.Opt) (*kgo.Clie
 	if err != nil {
 		return nil, nil, err
 	}
-	all := append(append(append([]kgo.Opt{}, r.w.cfg.KafkaOpts...), kgo.WithLogger(kgoLogger{r.log})), opts...)
+	all := append(append(append([]kgo.Opt{}, r.w.cfg.KafkaOpts...), kgo.WithLogger(kgoLogger{r.log}), kgo.WithHooks(byteHook{r.metrics})), opts...)
 	cl, err := kgo.NewClient(append(all, extra...)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s client: %w", side, err)

@@ -1,0 +1,165 @@
+package connect_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau-io/moldau/core/connect/connecttest"
+)
+
+// TestAKafkaConnectClusterIsTakenOver starts a worker on the very records that a Kafka Connect 4.3 left behind: connectors running, paused,
+// stopped and failed, others removed, all with the history that led there.
+func TestAKafkaConnectClusterIsTakenOver(t *testing.T) {
+	kafka, props, dir := cluster(t), internalTopics(t), t.TempDir()
+	for k, n := range map[string]int32{"config": 1, "offset": 25, "status": 5} {
+		createTopic(t, kafka, props[k+".storage.topic"], n)
+		setCompact(t, kafka, props[k+".storage.topic"])
+	}
+	topics := map[string]string{"configs": props["config.storage.topic"], "offsets": props["offset.storage.topic"], "status": props["status.storage.topic"]}
+	f, err := os.Open("testdata/kafka-connect-topics.jsonl")
+	require.NoError(t, err)
+	defer func() { _ = f.Close() }()
+	cl, err := kgo.NewClient(append(kafka, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	require.NoError(t, err)
+	defer cl.Close()
+	var recs []*kgo.Record
+	sc := bufio.NewScanner(f)
+	sc.Buffer(nil, 1<<20)
+	here := strings.NewReplacer("/srv/files", dir)
+	for sc.Scan() {
+		var d dumped
+		require.NoError(t, json.Unmarshal(sc.Bytes(), &d))
+		r := &kgo.Record{Topic: topics[d.Topic], Partition: d.Partition, Key: []byte(here.Replace(d.Key))}
+		if d.Value != nil {
+			r.Value = []byte(here.Replace(*d.Value))
+		}
+		recs = append(recs, r)
+	}
+	require.NoError(t, cl.ProduceSync(context.Background(), recs...).FirstErr())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "in.txt"), []byte("a\nb\nc\nd\n"), 0o600))
+	createTopic(t, kafka, "lines", 1)
+
+	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props})
+	w.Await("file-source-1", "RUNNING", "RUNNING")
+	w.Await("sink-2", "RUNNING", "RUNNING", "RUNNING")
+	w.Await("stopped", "STOPPED")
+	w.Await("paused-ünï", "PAUSED", "PAUSED")
+	w.Await("broken", "RUNNING", "FAILED")
+	names, err := w.Connectors()
+	require.NoError(t, err)
+	require.Equal(t, []string{"broken", "file-source-1", "paused-ünï", "sink-2", "stopped"}, names)
+	require.Equal(t, "d", string(consume(t, kafka, "lines", 1)[0].Value), "the source goes on at its stored position")
+	require.Eventually(t, func() bool {
+		b, _ := os.ReadFile(filepath.Join(dir, "out.txt"))
+		return string(b) == "d\n"
+	}, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool {
+		offs, err := w.Offsets(context.Background(), "file-source-1")
+		return err == nil && len(offs.Offsets) == 1 && offs.Offsets[0].Offset["position"] == int64(8)
+	}, 20*time.Second, 10*time.Millisecond)
+	w.Shutdown()
+
+	// What is written lies where Kafka Connect looks for it, and reads as what it writes.
+	have := []string{}
+	for _, r := range consume(t, kafka, props["offset.storage.topic"], 6) {
+		have = append(have, string(r.Key)+" "+string(r.Value))
+	}
+	require.Contains(t, have, `["file-source-1",{"filename":"`+filepath.Join(dir, "in.txt")+`"}] {"position":8}`)
+}
+
+func TestRecordsAreThoseOfKafkaConnect(t *testing.T) {
+	kafka, props, dir := cluster(t), internalTopics(t), t.TempDir()
+	in := filepath.Join(dir, "in")
+	require.NoError(t, os.WriteFile(in, []byte("x\n"), 0o600))
+	createTopic(t, kafka, "lines", 1)
+	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props})
+	ctx := context.Background()
+	w.MustCreate("src", map[string]string{"connector.class": "FileStreamSource", "file": in, "topic": "lines"})
+	w.Await("src", "RUNNING", "RUNNING")
+	consume(t, kafka, "lines", 1)
+	_, err := w.Restart(ctx, "src", true, false)
+	require.NoError(t, err)
+	require.NoError(t, w.Pause(ctx, "src"))
+	w.Await("src", "PAUSED", "PAUSED")
+	require.NoError(t, w.Stop(ctx, "src"))
+	w.Await("src", "STOPPED")
+	require.NoError(t, w.Delete(ctx, "src"))
+	require.Eventually(t, func() bool { return w.State("src") == nil }, 10*time.Second, 5*time.Millisecond)
+	w.Shutdown()
+	lines := func(topic string, n int) (out []string) {
+		for _, r := range consume(t, kafka, topic, n) {
+			v := "null"
+			if r.Value != nil {
+				v = string(r.Value)
+			}
+			out = append(out, string(r.Key)+" "+v)
+		}
+		return out
+	}
+	q := `"` + in + `"`
+	require.Equal(t, []string{
+		`connector-src {"properties":{"connector.class":"FileStreamSource","file":` + q + `,"name":"src","topic":"lines"}}`,
+		`task-src-0 {"properties":{"connector.class":"FileStreamSource","file":` + q + `,"name":"src","task.class":"org.apache.kafka.connect.file.FileStreamSourceTask","topic":"lines"}}`,
+		`commit-src {"tasks":1}`,
+		`restart-connector-src {"include-tasks":true,"only-failed":false}`,
+		`target-state-src {"state":"PAUSED","state.v2":"PAUSED"}`,
+		`target-state-src {"state":"PAUSED","state.v2":"STOPPED"}`,
+		`commit-src {"tasks":0}`,
+		`connector-src null`,
+		`target-state-src null`,
+	}, sorted(lines(props["config.storage.topic"], 9)))
+	st := lines(props["status.storage.topic"], 10)
+	require.Contains(t, st, `status-connector-src {"state":"RUNNING","trace":null,"worker_id":"127.0.0.1:8083","generation":1,"version":"1.0.0"}`)
+	require.Contains(t, st, `status-task-src-0 {"state":"PAUSED","trace":null,"worker_id":"127.0.0.1:8083","generation":1,"version":"1.0.0"}`)
+	require.Contains(t, st, `status-connector-src {"state":"STOPPED","trace":null,"worker_id":"127.0.0.1:8083","generation":1,"version":"1.0.0"}`)
+	require.Contains(t, st, `status-task-src-0 null`)
+	require.Equal(t, []string{`["src",{"filename":` + q + `}] {"position":2}`}, lines(props["offset.storage.topic"], 1))
+}
+
+// sorted gives the members of properties, which come in the order of a hash map, a fixed order.
+func sorted(lines []string) []string {
+	for i, l := range lines {
+		key, v, _ := strings.Cut(l, " ")
+		var m map[string]map[string]string
+		if json.Unmarshal([]byte(v), &m) == nil && m["properties"] != nil {
+			b, _ := json.Marshal(m)
+			lines[i] = key + " " + string(b)
+		}
+	}
+	return lines
+}
+
+func TestAnUnsuitableInternalTopicIsRefused(t *testing.T) {
+	kafka, props := cluster(t), internalTopics(t)
+	createTopic(t, kafka, props["config.storage.topic"], 2)
+	setCompact(t, kafka, props["config.storage.topic"])
+	err := runWorker(t, kafka, props)
+	require.ErrorContains(t, err, "supplied via the 'config.storage.topic' property is required to have a single partition in order to guarantee consistency of connector configurations, but found 2 partitions")
+	props = internalTopics(t)
+	createTopic(t, kafka, props["status.storage.topic"], 1)
+	require.ErrorContains(t, runWorker(t, kafka, props), "is required to have 'cleanup.policy=compact'")
+	props = internalTopics(t)
+	props["internal.topics.automatic.creation.enable"] = "false"
+	require.ErrorContains(t, runWorker(t, kafka, props), "does not exist and internal.topics.automatic.creation.enable is false")
+}
+
+func TestAWorkerDoesNotRunBesideALiveCluster(t *testing.T) {
+	kafka, props := cluster(t), internalTopics(t)
+	createTopic(t, kafka, "x", 1)
+	cl, err := kgo.NewClient(append(kafka, kgo.ConsumerGroup(props["group.id"]), kgo.ConsumeTopics("x"))...)
+	require.NoError(t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	cl.PollFetches(ctx)
+	require.ErrorContains(t, runWorker(t, kafka, props), "has 1 active members: another Connect cluster is running on it")
+}
