@@ -63,11 +63,12 @@ type Broker struct {
 	metrics  *metrics
 	apis     map[int16]api
 
-	fetchMemory *server.Budget
-	server      *server.Server
-	memory      *server.MemoryListener
-	listeners   []boundListener
-	epoch       int64 // the broker epoch of this registration
+	fetchMemory  *server.Budget
+	decodeMemory *server.Budget
+	server       *server.Server
+	memory       *server.MemoryListener
+	listeners    []boundListener
+	epoch        int64 // the broker epoch of this registration
 
 	electedMu sync.Mutex
 	electedAt map[int32]int32
@@ -112,6 +113,7 @@ func New(cfg Config) (*Broker, error) {
 	b.sessions = newSessionCache(b.set.fetchSessionSlots, time.Now)
 	b.metrics = newMetrics(b)
 	b.fetchMemory = server.NewBudget(b.set.fetchMemoryBytes)
+	b.decodeMemory = server.NewBudget(maxDecodeMemory)
 	b.memory = server.NewMemoryListener("memory")
 	b.apis = b.handlers()
 	b.server = server.New(server.Config{

@@ -31,12 +31,17 @@ type fetchCall struct {
 	resp    wire.FetchResponse
 	nodes   []wire.NodeEndpoint
 	chunks  [][]byte
-	charged int64
-	moved   map[*sessionPart]bool
+	charged int64 // to the fetch budget
+	// decodeCharged is what a fetch of very many partitions has taken of the decode budget.
+	decodeCharged int64
+	moved         map[*sessionPart]bool
 
 	release func()
 	build   func() ([][]byte, func())
 }
+
+// fetchEntryBytes is what a partition of a fetch takes in memory.
+const fetchEntryBytes = 400
 
 // fetchPart is one partition of a fetch.
 type fetchPart struct {
@@ -75,6 +80,18 @@ func (b *Broker) fetch(r *server.Request) {
 	b.metrics.fetchRequests.Add(1)
 	c.session, c.incremental, c.errorCode = b.sessions.open(&c.req)
 	if c.errorCode == 0 {
+		n := len(c.req.Partitions)
+		if c.session != nil {
+			n = c.session.len()
+		}
+		if n := int64(n) * fetchEntryBytes; n > freeDecodeMemory {
+			if !b.decodeMemory.TryAcquire(n) {
+				c.recycle()
+				b.refuse(r, errTooManyEntries)
+				return
+			}
+			c.decodeCharged = n
+		}
 		c.collect()
 	}
 	r.ReleaseFrame()
@@ -438,7 +455,16 @@ func (c *fetchCall) recycle() {
 		c.b.fetchMemory.Release(c.charged)
 		c.charged = 0
 	}
+	if c.decodeCharged > 0 {
+		c.b.decodeMemory.Release(c.decodeCharged)
+		c.decodeCharged = 0
+	}
+	c.req.Shrink()
 	c.resp.Reset()
+	if cap(c.parts) > 4096 {
+		c.parts, c.out, c.moved = nil, nil, nil
+		c.resp = wire.FetchResponse{}
+	}
 	clear(c.out[:cap(c.out)])
 	clear(c.parts[:cap(c.parts)])
 	clear(c.moved)

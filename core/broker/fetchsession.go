@@ -61,9 +61,14 @@ type sessionCache struct {
 	mu       sync.Mutex
 	slots    int
 	sessions map[int32]*fetchSession
+	total    int // partitions of all sessions
 	evicted  int64
 	now      func() time.Time
 }
+
+// maxSessionPartitions bounds the partitions that all sessions hold together; Kafka's bound on the number of sessions alone
+// would let each be of any size.
+const maxSessionPartitions = 1_000_000
 
 func newSessionCache(slots int, now func() time.Time) *sessionCache {
 	return &sessionCache{slots: slots, sessions: map[int32]*fetchSession{}, now: now}
@@ -75,10 +80,10 @@ func (c *sessionCache) add(size int, useIDs bool) *fetchSession {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	if c.slots <= 0 {
+	if c.slots <= 0 || size > maxSessionPartitions {
 		return nil
 	}
-	if len(c.sessions) >= c.slots {
+	for len(c.sessions) >= c.slots || (c.total+size > maxSessionPartitions && len(c.sessions) > 0) {
 		var oldest *fetchSession
 		for _, s := range c.sessions {
 			if oldest == nil || s.lastUsed.Before(oldest.lastUsed) {
@@ -88,7 +93,7 @@ func (c *sessionCache) add(size int, useIDs bool) *fetchSession {
 		if now.Sub(oldest.lastUsed) < sessionEviction {
 			return nil
 		}
-		delete(c.sessions, oldest.id)
+		c.drop(oldest)
 		c.evicted++
 	}
 	s := &fetchSession{useIDs: useIDs, epoch: 1, parts: make(map[partKey]*sessionPart, size), lastUsed: now, size: size}
@@ -99,7 +104,33 @@ func (c *sessionCache) add(size int, useIDs bool) *fetchSession {
 		}
 	}
 	c.sessions[s.id] = s
+	c.total += size
 	return s
+}
+
+// drop takes a session out. It needs c.mu.
+func (c *sessionCache) drop(s *fetchSession) {
+	if c.sessions[s.id] == s {
+		delete(c.sessions, s.id)
+		c.total -= s.size
+	}
+}
+
+// resize notes that a session has n partitions now, and says whether there is room for them.
+func (c *sessionCache) resize(s *fetchSession, n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sessions[s.id] != s {
+		return true // evicted meanwhile: it serves this request and no other
+	}
+	if c.total+n-s.size > maxSessionPartitions && n > s.size {
+		c.drop(s)
+		c.evicted++
+		return false
+	}
+	c.total += n - s.size
+	s.size = n
+	return true
 }
 
 func (c *sessionCache) get(id int32) *fetchSession {
@@ -114,18 +145,17 @@ func (c *sessionCache) get(id int32) *fetchSession {
 
 func (c *sessionCache) remove(id int32) {
 	c.mu.Lock()
-	delete(c.sessions, id)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if s := c.sessions[id]; s != nil {
+		c.drop(s)
+	}
 }
 
 // count returns the number of sessions and of their partitions, and how many were evicted ever.
 func (c *sessionCache) count() (sessions, partitions int, evicted int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, s := range c.sessions {
-		partitions += s.size
-	}
-	return len(c.sessions), partitions, c.evicted
+	return len(c.sessions), c.total, c.evicted
 }
 
 // open finds the session of a request and brings it up to date with it. It returns the session (nil for none), whether the
@@ -172,10 +202,17 @@ func (c *sessionCache) open(q *wire.FetchRequest) (s *fetchSession, incremental 
 		c.remove(s.id)
 		return nil, false, 0
 	}
-	c.mu.Lock()
-	s.size = len(s.parts)
-	c.mu.Unlock()
+	if !c.resize(s, len(s.parts)) {
+		return nil, false, kerr.FetchSessionIDNotFound.Code
+	}
 	return s, true, 0
+}
+
+// len is the number of partitions.
+func (s *fetchSession) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.parts)
 }
 
 func nextEpoch(e int32) int32 {

@@ -68,6 +68,14 @@ func (b *Broker) handlers() map[int16]api {
 	}
 }
 
+// Bounds on the memory that decoded requests may take. handlingFactor stands for what handlers and answers make of an
+// element beside the element itself.
+const (
+	maxDecodeMemory  = 512 << 20
+	freeDecodeMemory = 1 << 20
+	handlingFactor   = 4
+)
+
 // HandleRequest implements server.Handler.
 func (b *Broker) HandleRequest(r *server.Request) {
 	b.metrics.request(r.Key)
@@ -83,6 +91,19 @@ func (b *Broker) HandleRequest(r *server.Request) {
 			b.apiVersionsUnsupported(call{b: b, r: r})
 			return
 		}
+	}
+	// A hostile request of empty elements takes many times its size once decoded: that is charged as well, while it is handled.
+	memory := wire.DecodedSize(r.Key, len(r.Body)) * handlingFactor
+	if memory > maxDecodeMemory {
+		b.refuse(r, fmt.Errorf("a request of %d bytes with api key %d is too large to be decoded (it may take %d bytes)", len(r.Body), r.Key, memory))
+		return
+	}
+	if memory > freeDecodeMemory {
+		if err := b.decodeMemory.Acquire(b.ctx, memory); err != nil {
+			b.refuse(r, err)
+			return
+		}
+		defer b.decodeMemory.Release(memory)
 	}
 	req, err := wire.DecodeRequest(r.Header, r.Body)
 	if err != nil {
@@ -101,5 +122,6 @@ func (b *Broker) HandleRequest(r *server.Request) {
 // refuse closes the connection of a request that makes no sense.
 func (b *Broker) refuse(r *server.Request, err error) {
 	b.log.Info("request refused, closing the connection", "peer", r.Conn.RemoteAddr(), "client_id", r.ClientID, "error", err)
+	r.DetachFrame()
 	r.Conn.Close(err)
 }

@@ -30,6 +30,7 @@ type produceCall struct {
 	nodes   []wire.NodeEndpoint
 	buf     []byte
 	waiting atomic.Int32
+	charged int64  // to the decode budget
 	release func() // bound to this call once
 }
 
@@ -44,6 +45,12 @@ func newProduceCall() *produceCall {
 	return c
 }
 
+// produceEntryBytes is what a partition of a produce request takes in memory.
+const produceEntryBytes = 200
+
+// errTooManyEntries refuses requests of very many partitions while there is no memory for them.
+var errTooManyEntries = errors.New("there is no memory for a request of so many partitions now")
+
 // produce appends to the log before it returns and answers when all appends are safe.
 func (b *Broker) produce(r *server.Request) {
 	c := newProduceCall()
@@ -54,6 +61,14 @@ func (b *Broker) produce(r *server.Request) {
 		return
 	}
 	b.metrics.produceRequests.Add(1)
+	if n := int64(len(c.req.Partitions)) * produceEntryBytes; n > freeDecodeMemory {
+		if !b.decodeMemory.TryAcquire(n) {
+			c.recycle()
+			b.refuse(r, errTooManyEntries)
+			return
+		}
+		c.charged = n
+	}
 	c.waiting.Store(1) // this function
 	ok := c.appendAll()
 	acks := c.req.Acks
@@ -233,6 +248,13 @@ func (c *produceCall) hintLeader(out *wire.ProduceResult, p *replica.Partition) 
 }
 
 func (c *produceCall) recycle() {
+	if c.charged > 0 {
+		c.b.decodeMemory.Release(c.charged)
+		c.charged = 0
+	}
+	if c.req.Shrink(); cap(c.results) > 4096 {
+		c.results, c.parts, c.topics = nil, nil, nil
+	}
 	clear(c.parts)
 	for i := range c.results {
 		c.results[i] = wire.ProduceResult{}

@@ -3,6 +3,7 @@ package wire
 import (
 	"math/rand"
 	"reflect"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -123,4 +124,23 @@ func FuzzDecodeRequest(f *testing.F) {
 			req.AppendTo(nil)
 		}
 	})
+}
+
+func TestDecodedSizeBoundsWhatDecodingTakes(t *testing.T) {
+	// The worst Metadata request: topics without names.
+	const n = 100_000
+	body := make([]byte, 4+2*n)
+	body[1], body[2], body[3] = n>>16, n>>8&0xff, n&0xff
+	h := Header{Key: 3, Version: 1}
+	bound := DecodedSize(3, len(body))
+	require.Greater(t, bound, int64(len(body)))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := DecodeRequest(h, body)
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.LessOrEqual(t, int64(after.TotalAlloc-before.TotalAlloc), 2*bound, "once for the array, once for what it points to")
+	for _, a := range APIs() {
+		require.Less(t, DecodedSize(a.Key, 1), int64(200), a.Name)
+	}
 }

@@ -77,9 +77,17 @@ func (f *FetchRequest) Decode(version int16, body []byte) error {
 		minTopic, minPartition = 3, 17
 	}
 	for n := r.array(flex, minTopic); n > 0 && r.err == nil; n-- {
+		if len(f.Topics)+len(f.Partitions) > MaxEntries {
+			r.fail(ErrTooMany)
+			break
+		}
 		t := FetchTopic{First: len(f.Partitions)}
 		t.Name, t.ID = fetchTopicName(&r, version, flex)
 		for m := r.array(flex, minPartition); m > 0 && r.err == nil; m-- {
+			if len(f.Partitions) > MaxEntries {
+				r.fail(ErrTooMany)
+				break
+			}
 			f.Partitions = append(f.Partitions, decodeFetchPartition(&r, version, flex))
 		}
 		r.tags(flex, nil)
@@ -88,9 +96,17 @@ func (f *FetchRequest) Decode(version int16, body []byte) error {
 	}
 	if version >= 7 {
 		for n := r.array(flex, minTopic); n > 0 && r.err == nil; n-- {
+			if len(f.Forgotten)+len(f.ForgottenPartitions) > MaxEntries {
+				r.fail(ErrTooMany)
+				break
+			}
 			t := FetchTopic{First: len(f.ForgottenPartitions)}
 			t.Name, t.ID = fetchTopicName(&r, version, flex)
 			for m := r.array(flex, 4); m > 0 && r.err == nil; m-- {
+				if len(f.ForgottenPartitions) > MaxEntries {
+					r.fail(ErrTooMany)
+					break
+				}
 				f.ForgottenPartitions = append(f.ForgottenPartitions, r.int32())
 			}
 			r.tags(flex, nil)
@@ -108,6 +124,13 @@ func (f *FetchRequest) Decode(version int16, body []byte) error {
 		return fmt.Errorf("decode Fetch version %d: %w", version, r.err)
 	}
 	return nil
+}
+
+// Shrink drops memory that an unusually large request has left behind.
+func (f *FetchRequest) Shrink() {
+	if cap(f.Partitions)+cap(f.Topics)+cap(f.Forgotten)+cap(f.ForgottenPartitions) > keepEntries {
+		f.Partitions, f.Topics, f.Forgotten, f.ForgottenPartitions = nil, nil, nil, nil
+	}
 }
 
 func fetchTopicName(r *reader, version int16, flex bool) (name []byte, id [16]byte) {

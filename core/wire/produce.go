@@ -1,6 +1,9 @@
 package wire
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // ProduceRequest is a decoded Produce request, versions 3 to 13. It is made to be reused: Decode keeps the
 // capacity of its slices. All byte slices are sub-slices of the frame.
@@ -17,6 +20,26 @@ type ProduceRequest struct {
 	// Partitions of all topics, in order; a topic holds the range that is its own.
 	Partitions []ProducePartition
 }
+
+// MaxEntries bounds the topics and partitions of one Produce or Fetch request. An empty entry takes a few bytes of a frame
+// and a hundred times that in memory; no honest client comes near.
+const MaxEntries = 200_000
+
+// ErrTooMany says that a request names more than MaxEntries topics or partitions.
+var ErrTooMany = errors.New("request names too many topics or partitions")
+
+// Shrink drops memory that an unusually large request has left behind.
+func (p *ProduceRequest) Shrink() {
+	if cap(p.Partitions) > keepEntries {
+		p.Partitions = nil
+	}
+	if cap(p.Topics) > keepEntries {
+		p.Topics = nil
+	}
+}
+
+// keepEntries is how large slices a pooled request may keep.
+const keepEntries = 4096
 
 // ProduceTopic is one topic of a Produce request.
 type ProduceTopic struct {
@@ -48,6 +71,10 @@ func (p *ProduceRequest) Decode(version int16, body []byte) error {
 		minTopic, minPartition = 3, 6
 	}
 	for n := r.array(flex, minTopic); n > 0 && r.err == nil; n-- {
+		if len(p.Topics)+len(p.Partitions) > MaxEntries {
+			r.fail(ErrTooMany)
+			break
+		}
 		t := ProduceTopic{First: len(p.Partitions)}
 		if version >= 13 {
 			t.ID = r.uuid()
@@ -55,6 +82,10 @@ func (p *ProduceRequest) Decode(version int16, body []byte) error {
 			t.Name = r.str(flex)
 		}
 		for m := r.array(flex, minPartition); m > 0 && r.err == nil; m-- {
+			if len(p.Partitions) > MaxEntries {
+				r.fail(ErrTooMany)
+				break
+			}
 			part := ProducePartition{Index: r.int32(), Records: r.bytes(flex)}
 			r.tags(flex, nil)
 			p.Partitions = append(p.Partitions, part)
