@@ -144,7 +144,8 @@ CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy');
 const lz4 = require('lz4js');
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
   compress: async e => Buffer.from(lz4.compress(e.buffer)), decompress: async b => Buffer.from(lz4.decompress(b)) });
-const zstd = new Promise(r => require('zstd-codec').ZstdCodec.run(z => r(new z.Simple())));
+// The Streaming API, as the other one can only read frames that tell their content's size, which not every client writes.
+const zstd = new Promise(r => require('zstd-codec').ZstdCodec.run(z => r(new z.Streaming())));
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async e => Buffer.from((await zstd).compress(e.buffer)), decompress: async b => Buffer.from((await zstd).decompress(b)) });
 `
