@@ -65,8 +65,8 @@ type Connector interface {
 	Validate(ctx context.Context, cfg configdef.Values, res *configdef.Result)
 	// Start prepares TaskConfigs. cfg is resolved (no ${...} references) and validated.
 	Start(ctx context.Context, env Env, cfg configdef.Values) error
-	// TaskConfigs returns one config a task, at most max. Values are strings as in the connector config.
-	TaskConfigs(max int) ([]map[string]string, error)
+	// TaskConfigs returns one config a task, at most maxTasks. Values are strings as in the connector config.
+	TaskConfigs(maxTasks int) ([]map[string]string, error)
 	// Stop releases everything.
 	Stop() error
 }

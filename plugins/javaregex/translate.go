@@ -163,7 +163,8 @@ func (t *translator) escape(inClass bool) error {
 }
 
 func (t *translator) property(inClass, negated bool) error {
-	name, next := "", 0
+	var name string
+	var next int
 	if t.pos+2 < len(t.in) && t.in[t.pos+2] != '{' {
 		name, next = t.in[t.pos+2:t.pos+3], t.pos+3
 	} else if end := strings.IndexByte(t.in[t.pos:], '}'); end > 0 {

@@ -15,8 +15,8 @@ const javaPackage = "org.apache.kafka.connect.transforms.predicates."
 
 // Register adds the predicates to r, by their Java class name and their simple name.
 func Register(r *plugins.Registry) {
-	add := func(name string, def *configdef.Def, make func() plugins.Predicate) {
-		r.AddPredicate(&plugins.Spec[plugins.Predicate]{Class: javaPackage + name, Aliases: []string{name}, Version: Version, Config: def, New: make})
+	add := func(name string, def *configdef.Def, create func() plugins.Predicate) {
+		r.AddPredicate(&plugins.Spec[plugins.Predicate]{Class: javaPackage + name, Aliases: []string{name}, Version: Version, Config: def, New: create})
 	}
 	add("TopicNameMatches", topicNameMatchesDef, func() plugins.Predicate { return &topicNameMatches{} })
 	add("HasHeaderKey", hasHeaderKeyDef, func() plugins.Predicate { return &hasHeaderKey{} })

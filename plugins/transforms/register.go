@@ -18,15 +18,15 @@ const (
 
 // Register adds the transforms to r. Each has its Java class name and its simple name ("InsertField$Value").
 func Register(r *plugins.Registry) {
-	add := func(pkg, name, version string, def *configdef.Def, make func() plugins.Transform) {
-		r.AddTransform(&plugins.Spec[plugins.Transform]{Class: pkg + name, Aliases: []string{name}, Version: version, Config: def, New: make})
+	add := func(pkg, name, version string, def *configdef.Def, create func() plugins.Transform) {
+		r.AddTransform(&plugins.Spec[plugins.Transform]{Class: pkg + name, Aliases: []string{name}, Version: version, Config: def, New: create})
 	}
-	one := func(name string, def *configdef.Def, make func() plugins.Transform) {
-		add(kafkaPackage, name, KafkaVersion, def, make)
+	one := func(name string, def *configdef.Def, create func() plugins.Transform) {
+		add(kafkaPackage, name, KafkaVersion, def, create)
 	}
-	both := func(name string, def *configdef.Def, make func(side) plugins.Transform) {
-		one(name+"$Key", def, func() plugins.Transform { return make(keySide) })
-		one(name+"$Value", def, func() plugins.Transform { return make(valueSide) })
+	both := func(name string, def *configdef.Def, create func(side) plugins.Transform) {
+		one(name+"$Key", def, func() plugins.Transform { return create(keySide) })
+		one(name+"$Value", def, func() plugins.Transform { return create(valueSide) })
 	}
 	both("Cast", castDef, func(s side) plugins.Transform { return &cast{side: s} })
 	one("DropHeaders", dropHeadersDef, func() plugins.Transform { return &dropHeaders{} })
