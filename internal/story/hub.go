@@ -58,6 +58,14 @@ func BuildHub(ctx context.Context, dir string, flags ...string) (string, error) 
 
 // Start starts the hub and waits until all its roles answer. After a Kill it comes back on the same ports with the same data.
 func (h *Hub) Start(ctx context.Context) error {
+	if err := h.Launch(); err != nil {
+		return err
+	}
+	return h.WaitUp(ctx)
+}
+
+// Launch starts the process and waits for nothing.
+func (h *Hub) Launch() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.cmd != nil {
@@ -98,13 +106,23 @@ func (h *Hub) Start(ctx context.Context) error {
 	}
 	h.cmd, h.done = cmd, make(chan struct{})
 	go func(done chan struct{}) { h.exit = cmd.Wait(); close(done) }(h.done)
+	return nil
+}
+
+// WaitUp waits until all roles answer.
+func (h *Hub) WaitUp(ctx context.Context) error {
+	h.mu.Lock()
+	done := h.done
+	h.mu.Unlock()
 	deadline := time.Now().Add(2 * time.Minute)
 	for {
-		if b, err := os.ReadFile(endpoints); err == nil && json.Unmarshal(b, &h.Endpoints) == nil {
+		if b, err := os.ReadFile(filepath.Join(h.Dir, "endpoints.json")); err == nil && json.Unmarshal(b, &h.Endpoints) == nil {
 			return nil
 		}
 		select {
-		case <-h.done:
+		case <-done:
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			h.cmd = nil
 			return fmt.Errorf("the hub ended at its start (%w):\n%s", h.exit, h.Tail())
 		case <-ctx.Done():

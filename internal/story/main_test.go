@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,11 @@ func startHub(t *testing.T, change ...func(*Hub)) *Hub {
 		}
 		if t.Failed() {
 			t.Logf("the hub's log ends with:\n%s", h.Tail())
+			if keep := os.Getenv("MOLDAU_KEEP_LOGS"); keep != "" {
+				if b, err := os.ReadFile(h.LogFile()); err == nil {
+					_ = os.WriteFile(filepath.Join(keep, strings.ReplaceAll(t.Name(), "/", "-")+".log"), b, 0o644)
+				}
+			}
 		}
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -70,9 +76,18 @@ func eventually(t *testing.T, limit time.Duration, f func(ctx context.Context) e
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	var err error
+	var said time.Time
 	for {
+		last := err
 		if err = f(ctx); err == nil {
 			return
+		}
+		if ctx.Err() != nil && last != nil {
+			err = last // the last one that was not cut short
+		}
+		if time.Since(said) > 10*time.Second {
+			said = time.Now()
+			t.Logf("still waiting: %v", err)
 		}
 		select {
 		case <-ctx.Done():

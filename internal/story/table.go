@@ -63,9 +63,11 @@ func (c Column) Canonical(v any) (string, error) {
 	}
 	switch x := v.(type) {
 	case map[string]any: // an Avro union: {"type": value}
-		if c.Kind != JSON && len(x) == 1 {
-			for _, inner := range x {
-				return c.Canonical(inner)
+		if len(x) == 1 {
+			for branch, inner := range x {
+				if _, text := inner.(string); c.Kind != JSON || text && branch == "string" {
+					return c.Canonical(inner)
+				}
 			}
 		}
 	case []byte:
