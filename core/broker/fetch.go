@@ -200,7 +200,7 @@ func (c *fetchCall) diverges(f *fetchPart) bool {
 	if f.req.LastFetchedEpoch < 0 {
 		return false
 	}
-	epoch, end := f.p.Log().EpochEndOffset(f.req.LastFetchedEpoch)
+	epoch, end := f.p.EpochEndOffset(f.req.LastFetchedEpoch)
 	return epoch < f.req.LastFetchedEpoch || end < f.req.FetchOffset
 }
 
@@ -317,7 +317,7 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 		return 0
 	}
 	if c.diverges(f) {
-		out.DivergingEpoch, out.DivergingEndOffset = f.p.Log().EpochEndOffset(f.req.LastFetchedEpoch)
+		out.DivergingEpoch, out.DivergingEndOffset = f.p.EpochEndOffset(f.req.LastFetchedEpoch)
 		o := f.p.Offsets()
 		out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
 		return 0

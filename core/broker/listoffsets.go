@@ -173,7 +173,7 @@ func (b *Broker) offsetForLeaderEpoch(c call, req *kmsg.OffsetForLeaderEpochRequ
 			} else if err := part.CheckEpoch(qp.CurrentLeaderEpoch); err != nil {
 				p.ErrorCode = codeOf(err)
 			} else {
-				p.LeaderEpoch, p.EndOffset = part.Log().EpochEndOffset(qp.LeaderEpoch)
+				p.LeaderEpoch, p.EndOffset = part.EpochEndOffset(qp.LeaderEpoch)
 			}
 			t.Partitions = append(t.Partitions, p)
 		}

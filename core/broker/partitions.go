@@ -153,7 +153,7 @@ func (b *Broker) updateTopic(im *metadata.Image, c metadata.TopicChange) error {
 	minISR := b.minISR(im, t.Name)
 	for i := range t.Partitions {
 		if p := parts[i]; p != nil {
-			failed = errors.Join(failed, b.lead(p, &t.Partitions[i], minISR))
+			b.lead(p, &t.Partitions[i], minISR)
 		}
 	}
 	s.parts.Store(&parts)
@@ -206,8 +206,8 @@ func (b *Broker) openPartition(im *metadata.Image, t *metadata.Topic, index int3
 	return replica.New(t.Name, t.ID, index, b.set.nodeID, l), nil
 }
 
-func (b *Broker) lead(p *replica.Partition, mp *metadata.Partition, minISR int) error {
-	return p.SetLeadership(replica.Leadership{
+func (b *Broker) lead(p *replica.Partition, mp *metadata.Partition, minISR int) {
+	p.SetLeadership(replica.Leadership{
 		Leader: mp.Leader, Epoch: mp.LeaderEpoch, PartitionEpoch: mp.PartitionEpoch,
 		Replicas: mp.Replicas, ISR: mp.ISR, MinISR: minISR,
 	})
@@ -240,9 +240,7 @@ func (b *Broker) topicConfigChanged(im *metadata.Image, name string) {
 			continue
 		}
 		p.Log().UpdateConfig(cfg)
-		if err := b.lead(p, &mt.Partitions[i], minISR); err != nil {
-			b.log.Error("cannot follow a configuration change", "topic", name, "partition", i, "error", err)
-		}
+		b.lead(p, &mt.Partitions[i], minISR)
 	}
 }
 

@@ -96,22 +96,24 @@ func (p *Partition) HighWatermark() int64 { return p.hw.Load() }
 // IsLeader says whether this node leads the partition.
 func (p *Partition) IsLeader() bool { return p.leadership.Load().Leader == p.node }
 
-// SetLeadership takes over what the metadata says. When the epoch changes and this node leads, the log's epoch begins here; when it
-// stops leading, those who wait are told so.
-func (p *Partition) SetLeadership(l Leadership) error {
+// SetLeadership takes over what the metadata says. When this node stops leading, those who wait are told so. A new epoch enters the
+// log's history with its first append, so that taking over many partitions writes nothing; until then EpochEndOffset answers for it.
+func (p *Partition) SetLeadership(l Leadership) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.leadership.Load()
-	if l.Leader == p.node && l.Epoch != old.Epoch {
-		if err := p.log.AssignEpoch(l.Epoch, p.log.EndOffset()); err != nil {
-			return fmt.Errorf("begin leader epoch %d of %s-%d: %w", l.Epoch, p.topic, p.index, err)
-		}
-	}
 	p.leadership.Store(&l)
 	if old.Leader == p.node && l.Leader != p.node {
 		p.failAll(ErrNotLeader)
 	}
-	return nil
+}
+
+// EpochEndOffset is where the largest epoch at or below the one asked for ends (KIP-101, KIP-279), -1 and -1 when unknown.
+func (p *Partition) EpochEndOffset(epoch int32) (found int32, end int64) {
+	if l := p.leadership.Load(); l.Leader == p.node && epoch == l.Epoch && epoch > p.log.LatestEpoch() {
+		return epoch, p.log.EndOffset()
+	}
+	return p.log.EpochEndOffset(epoch)
 }
 
 // Close tells everyone who waits that the partition is gone. The log is the caller's to delete.

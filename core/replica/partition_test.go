@@ -22,7 +22,7 @@ func open(t testing.TB, d log.Durability) (*Partition, *log.Dir) {
 	l, err := dir.Create("t", 0, [16]byte{1}, log.DefaultConfig())
 	require.NoError(t, err)
 	p := New("t", [16]byte{1}, 0, 1, l)
-	require.NoError(t, p.SetLeadership(Leadership{Leader: 1, Epoch: 0, Replicas: []int32{1}, ISR: []int32{1}, MinISR: 1}))
+	p.SetLeadership(Leadership{Leader: 1, Epoch: 0, Replicas: []int32{1}, ISR: []int32{1}, MinISR: 1})
 	return p, dir
 }
 
@@ -205,11 +205,11 @@ func TestThoseWhoWaitLearnThatTheLeadershipOrTheDiskIsGone(t *testing.T) {
 	p, dir := open(t, log.DurabilityFsync)
 	var a acks
 	p.track(appended{end: 100, acker: &a, slot: 1}) // an append that nothing will make durable
-	require.NoError(t, p.SetLeadership(Leadership{Leader: 2, Epoch: 1}))
+	p.SetLeadership(Leadership{Leader: 2, Epoch: 1})
 	require.ErrorIs(t, a.errs[1], ErrNotLeader)
 	_, err := p.Append(records(1), AppendOptions{}, &a, 2)
 	require.ErrorIs(t, err, ErrNotLeader)
-	require.NoError(t, p.SetLeadership(Leadership{Leader: 1, Epoch: 2, ISR: []int32{1}, MinISR: 1}))
+	p.SetLeadership(Leadership{Leader: 1, Epoch: 2, ISR: []int32{1}, MinISR: 1})
 	p.track(appended{end: 100, acker: &a, slot: 3})
 	require.NoError(t, dir.Close())
 	require.Eventually(t, func() bool { return a.count() == 2 }, 5*time.Second, time.Millisecond)
@@ -221,7 +221,7 @@ func TestThoseWhoWaitLearnThatTheLeadershipOrTheDiskIsGone(t *testing.T) {
 
 func TestEpochsAreChecked(t *testing.T) {
 	p, _ := open(t, log.DurabilityOS)
-	require.NoError(t, p.SetLeadership(Leadership{Leader: 1, Epoch: 5, ISR: []int32{1}, MinISR: 2}))
+	p.SetLeadership(Leadership{Leader: 1, Epoch: 5, ISR: []int32{1}, MinISR: 2})
 	require.NoError(t, p.CheckEpoch(-1))
 	require.NoError(t, p.CheckEpoch(5))
 	require.ErrorIs(t, p.CheckEpoch(4), ErrFencedEpoch)
@@ -233,6 +233,11 @@ func TestEpochsAreChecked(t *testing.T) {
 	res, err := p.Append(records(1), AppendOptions{Acks: 1}, nil, 0)
 	require.NoError(t, err)
 	require.Equal(t, int32(5), p.EpochAt(res.BaseOffset))
+	p.SetLeadership(Leadership{Leader: 1, Epoch: 7, ISR: []int32{1}, MinISR: 1})
+	for epoch, want := range map[int32][2]int64{4: {4, 0}, 5: {5, 1}, 6: {5, 1}, 7: {7, 1}} {
+		found, end := p.EpochEndOffset(epoch)
+		require.Equal(t, want, [2]int64{int64(found), end}, "epoch %d", epoch)
+	}
 }
 
 func TestRecordsAreDeletedUpToTheHighWatermark(t *testing.T) {
