@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -134,8 +135,8 @@ func TestCompressionTypeOfTheTopicRecompresses(t *testing.T) {
 func TestLogAppendTimeStampsTheBatchAndNeverStepsBack(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.LogAppendTime = true
-	now := time.UnixMilli(1_800_000_000_000)
-	l := newTestLog(t, Options{Now: func() time.Time { return now }}, cfg)
+	clock := newTestClock(time.UnixMilli(1_800_000_000_000))
+	l := newTestLog(t, Options{Now: clock.now}, cfg)
 	for i, want := range []int64{1_800_000_000_000, 1_800_000_000_000, 1_800_000_000_500} {
 		r := mustAppend(t, l, records(2))
 		require.Equal(t, want, r.LogAppendTimeMs)
@@ -145,7 +146,7 @@ func TestLogAppendTimeStampsTheBatchAndNeverStepsBack(t *testing.T) {
 		require.NoError(t, b.Check())
 		require.True(t, b.IsLogAppendTime())
 		require.Equal(t, want, b.MaxTimestamp())
-		now = now.Add(time.Duration(-1000+i*2500) * time.Millisecond)
+		clock.add(time.Duration(-1000+i*2500) * time.Millisecond)
 	}
 }
 
@@ -213,11 +214,11 @@ func TestSequencesWrapAndUnknownProducersBeginAnywhere(t *testing.T) {
 }
 
 func TestProducersExpireButNotInATransaction(t *testing.T) {
-	now := time.Now()
-	l := newTestLog(t, Options{Now: func() time.Time { return now }, ProducerIDExpiration: time.Minute}, DefaultConfig())
+	clock := newTestClock(time.Now())
+	l := newTestLog(t, Options{Now: clock.now, ProducerIDExpiration: time.Minute}, DefaultConfig())
 	mustAppend(t, l, records(1, producer(1, 0, 0)))
 	mustAppend(t, l, records(1, producer(2, 0, 0), func(w *batch.Builder) { w.Transactional = true }))
-	now = now.Add(2 * time.Minute)
+	clock.add(2 * time.Minute)
 	require.NoError(t, l.d.expireProducers(context.Background()))
 	ps, err := l.ActiveProducers()
 	require.NoError(t, err)
@@ -321,7 +322,7 @@ func TestReplicaAppendKeepsOffsetsAndEpochs(t *testing.T) {
 }
 
 func TestSegmentsRollBySizeAgeAndIndex(t *testing.T) {
-	now := time.Now()
+	clock := newTestClock(time.Now())
 	for name, set := range map[string]func(*Config){
 		"size":  func(c *Config) { c.SegmentBytes = 250 },
 		"age":   func(c *Config) { c.SegmentMs = 1000 },
@@ -331,11 +332,11 @@ func TestSegmentsRollBySizeAgeAndIndex(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := DefaultConfig()
 			set(&cfg)
-			l := newTestLog(t, Options{Now: func() time.Time { return now }}, cfg)
+			l := newTestLog(t, Options{Now: clock.now}, cfg)
 			for i := range 8 {
 				w := batch.Builder{}
-				w.Append(now.UnixMilli()+int64(i)*600, []byte("k"), []byte("0123456789"))
-				w.Append(now.UnixMilli()+int64(i)*600, []byte("k"), []byte("0123456789"))
+				w.Append(clock.now().UnixMilli()+int64(i)*600, []byte("k"), []byte("0123456789"))
+				w.Append(clock.now().UnixMilli()+int64(i)*600, []byte("k"), []byte("0123456789"))
 				mustAppend(t, l, w.MustBuild())
 			}
 			require.Greater(t, l.Segments(), 2)
@@ -463,13 +464,13 @@ func TestWaitersLearnOfClose(t *testing.T) {
 }
 
 func TestOSDurabilityDoesNotWait(t *testing.T) {
-	syncs := 0
+	var syncs atomic.Int64
 	cfg := DefaultConfig()
-	l := newTestLog(t, Options{Durability: DurabilityOS, OnSync: func(time.Duration, error) { syncs++ }}, cfg)
+	l := newTestLog(t, Options{Durability: DurabilityOS, OnSync: func(time.Duration, error) { syncs.Add(1) }}, cfg)
 	r := mustAppend(t, l, records(5))
 	require.NoError(t, l.WaitDurable(context.Background(), r.LastOffset))
 	require.EqualValues(t, 5, l.DurableOffset())
-	require.Zero(t, syncs)
+	require.Zero(t, syncs.Load())
 	cfg.FlushMessages = 1 // flush.messages=1 is Kafka's way to ask for a sync of each append
 	l.UpdateConfig(cfg)
 	r = mustAppend(t, l, records(5))

@@ -102,49 +102,49 @@ func TestCompactionKeepsTheLastValueOfEachKeyAndAllOffsets(t *testing.T) {
 }
 
 func TestTombstonesStayUntilTheirHorizon(t *testing.T) {
-	now := time.Now()
+	clock := newTestClock(time.Now())
 	cfg := compactedConfig()
 	cfg.DeleteRetentionMs = 10_000
-	l := newTestLog(t, Options{Now: func() time.Time { return now }}, cfg)
-	script(t, l, now, 0, "a=1 b=1 | a=-,c=1 |")
+	l := newTestLog(t, Options{Now: clock.now}, cfg)
+	script(t, l, clock.now(), 0, "a=1 b=1 | a=-,c=1 |")
 	require.NoError(t, l.Compact(context.Background()))
 	require.Equal(t, []string{"1:b=1", "2:a=-", "3:c=1"}, pairs(t, l))
 	p, err := l.Read(nil, 2, 1, 100, true)
 	require.NoError(t, err)
 	ms, ok := batch.Batch(p).DeleteHorizonMs()
 	require.True(t, ok)
-	require.Equal(t, now.UnixMilli()+10_000, ms)
+	require.Equal(t, clock.now().UnixMilli()+10_000, ms)
 	var r batch.Reader
 	require.NoError(t, r.Reset(p))
 	rec, _ := r.Next()
-	require.Equal(t, now.UnixMilli(), rec.Timestamp, "the horizon does not change timestamps")
-	script(t, l, now, 0, "d=1 |")
+	require.Equal(t, clock.now().UnixMilli(), rec.Timestamp, "the horizon does not change timestamps")
+	script(t, l, clock.now(), 0, "d=1 |")
 	require.NoError(t, l.Compact(context.Background()))
 	require.Contains(t, pairs(t, l), "2:a=-")
-	now = now.Add(10 * time.Second)
-	script(t, l, now, 0, "e=1 |")
+	clock.add(10 * time.Second)
+	script(t, l, clock.now(), 0, "e=1 |")
 	require.NoError(t, l.Compact(context.Background()))
 	require.Equal(t, []string{"1:b=1", "3:c=1", "4:d=1", "5:e=1"}, pairs(t, l))
 }
 
 func TestCompactionRespectsLagWatermarkAndOpenTransactions(t *testing.T) {
-	now := time.Now()
+	clock := newTestClock(time.Now())
 	cfg := compactedConfig()
 	cfg.MinCompactionLagMs = 60_000
-	l := newTestLog(t, Options{Now: func() time.Time { return now }}, cfg)
-	script(t, l, now, 0, "a=1 | a=2 | a=3 |")
+	l := newTestLog(t, Options{Now: clock.now}, cfg)
+	script(t, l, clock.now(), 0, "a=1 | a=2 | a=3 |")
 	all := pairs(t, l)
 	require.NoError(t, l.Compact(context.Background()))
 	require.Equal(t, all, pairs(t, l), "too young")
-	now = now.Add(61 * time.Second)
+	clock.add(61 * time.Second)
 	l.SetHighWatermark(2)
 	require.NoError(t, l.Compact(context.Background()))
 	require.Equal(t, []string{"1:a=2", "2:a=3"}, pairs(t, l), "not replicated")
 	l.SetHighWatermark(1000)
 	mustAppend(t, l, records(1, producer(1, 0, 0), func(w *batch.Builder) { w.Transactional = true }))
 	require.NoError(t, l.Roll())
-	script(t, l, now, 0, "k0=9 |")
-	now = now.Add(2 * time.Minute)
+	script(t, l, clock.now(), 0, "k0=9 |")
+	clock.add(2 * time.Minute)
 	require.NoError(t, l.Compact(context.Background()))
 	require.Equal(t, []string{"2:a=3", "3:k0=v0", "4:k0=9"}, pairs(t, l), "a transaction is open")
 }
@@ -268,14 +268,14 @@ func TestCleanerPicksDirtyLogsAndRemembersWhereItWas(t *testing.T) {
 }
 
 func TestMaxCompactionLagOverridesTheDirtyRatio(t *testing.T) {
-	now := time.Now()
+	clock := newTestClock(time.Now())
 	cfg := compactedConfig()
 	cfg.MinCleanableDirtyRatio, cfg.MaxCompactionLagMs = 1, 60_000
-	l := newTestLog(t, Options{Now: func() time.Time { return now }}, cfg)
-	script(t, l, now, 0, "a=1 a=2 |")
+	l := newTestLog(t, Options{Now: clock.now}, cfg)
+	script(t, l, clock.now(), 0, "a=1 a=2 |")
 	require.NoError(t, l.d.Housekeep(context.Background()))
 	require.Len(t, pairs(t, l), 2)
-	now = now.Add(61 * time.Second)
+	clock.add(61 * time.Second)
 	require.NoError(t, l.d.Housekeep(context.Background()))
 	require.Len(t, pairs(t, l), 1)
 }

@@ -342,10 +342,18 @@ func (l *Log) reindex(s *segment, p *producers) (int64, error) {
 		}
 	}
 	s.loaded, s.maxKnown = true, true
-	if err := s.writeIndexes("", true); err != nil {
-		return 0, err
-	}
-	if !s.active {
+	if s.active {
+		// Written when the segment is sealed or closed. What is there may be wrong.
+		l.indexStale = true
+		for _, suffix := range []string{suffixIndex, suffixTimeIndex} {
+			if err := removeIfExists(l.d.fs, s.path(suffix)); err != nil {
+				return 0, err
+			}
+		}
+	} else {
+		if err := s.writeIndexes("", true); err != nil {
+			return 0, err
+		}
 		l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))
 	}
 	return end, f.Sync()

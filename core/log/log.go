@@ -49,6 +49,7 @@ type Log struct {
 	activeDirty bool
 	dirtySealed []dirtyFile
 	newFile     bool // a segment file was created: its directory needs a sync
+	indexStale  bool // the active segment was recovered: its index files are behind
 	newFolder   bool // the partition's folder was created: the log directory needs one
 	producers   *producers
 	jitterMs    int64
@@ -350,7 +351,7 @@ func (l *Log) openSegment(base int64) error {
 		return fmt.Errorf("create segment: %w", err)
 	}
 	s.f, s.pinned = f, true
-	l.active, l.activeFile, l.newFile = s, f, true
+	l.active, l.activeFile, l.newFile, l.indexStale = s, f, true, false
 	l.rollJitter()
 	segs := append(slices.Clone(l.list()), s)
 	l.segs.Store(&segs)
@@ -405,7 +406,7 @@ func (l *Log) close(clean bool) error {
 // writeClean writes what an orderly close leaves behind. Call with mu held, after a sync.
 func (l *Log) writeClean() error {
 	s := l.active
-	if l.activeFile != nil {
+	if l.activeFile != nil || l.indexStale {
 		s.imu.Lock()
 		err := s.writeIndexes("", true)
 		s.imu.Unlock()
@@ -429,7 +430,7 @@ func (l *Log) writeClean() error {
 	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
 		return err
 	}
-	if l.activeFile != nil || l.newFile {
+	if l.activeFile != nil || l.newFile || l.indexStale {
 		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
 			return err
 		}

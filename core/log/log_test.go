@@ -3,6 +3,7 @@ package log
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,18 @@ func producer(id int64, epoch int16, seq int32) func(*batch.Builder) {
 		w.Idempotent, w.ProducerID, w.ProducerEpoch, w.BaseSequence = true, id, epoch, seq
 	}
 }
+
+// testClock is a clock that a test moves.
+type testClock struct{ ns atomic.Int64 }
+
+func newTestClock(t time.Time) *testClock {
+	c := &testClock{}
+	c.ns.Store(t.UnixNano())
+	return c
+}
+
+func (c *testClock) now() time.Time      { return time.Unix(0, c.ns.Load()) }
+func (c *testClock) add(d time.Duration) { c.ns.Add(int64(d)) }
 
 func openDir(t testing.TB, path string, opts Options) *Dir {
 	t.Helper()

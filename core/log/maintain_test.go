@@ -92,19 +92,19 @@ func TestOffsetForTimestamp(t *testing.T) {
 }
 
 func TestRetentionByTime(t *testing.T) {
-	now := time.Now()
+	clock := newTestClock(time.Now())
 	cfg := DefaultConfig()
 	cfg.SegmentBytes, cfg.RetentionMs, cfg.FileDeleteDelayMs = 200, 60_000, 1000
-	d := openDir(t, t.TempDir(), Options{Now: func() time.Time { return now }})
+	d := openDir(t, t.TempDir(), Options{Now: clock.now})
 	l, err := d.Create("t", 0, [16]byte{1}, cfg)
 	require.NoError(t, err)
 	for i := range 10 {
-		mustAppend(t, l, at(now.UnixMilli()+int64(i)*10_000, "k", "v"))
+		mustAppend(t, l, at(clock.now().UnixMilli()+int64(i)*10_000, "k", "v"))
 	}
 	require.NoError(t, l.Sync())
 	require.NoError(t, d.Housekeep(context.Background()))
 	require.Zero(t, l.StartOffset())
-	now = now.Add(105 * time.Second) // older than 60 s: records 0 to 4; segments of 2
+	clock.add(105 * time.Second) // older than 60 s: records 0 to 4; segments of 2
 	require.NoError(t, d.Housekeep(context.Background()))
 	require.EqualValues(t, 4, l.StartOffset())
 	_, err = l.Read(nil, 3, 100, 10, true)
@@ -115,14 +115,14 @@ func TestRetentionByTime(t *testing.T) {
 		return len(m)
 	}
 	require.NotZero(t, deleted(), "file.delete.delay.ms has not passed")
-	now = now.Add(time.Hour)
+	clock.add(time.Hour)
 	require.NoError(t, d.Housekeep(context.Background()))
 	require.EqualValues(t, 10, l.StartOffset(), "the active segment expires too")
 	require.EqualValues(t, 10, l.EndOffset())
-	now = now.Add(2 * time.Second)
+	clock.add(2 * time.Second)
 	require.NoError(t, d.Housekeep(context.Background()))
 	require.Zero(t, deleted())
-	require.EqualValues(t, 10, mustAppend(t, l, at(now.UnixMilli(), "k", "v")).BaseOffset)
+	require.EqualValues(t, 10, mustAppend(t, l, at(clock.now().UnixMilli(), "k", "v")).BaseOffset)
 }
 
 func TestRetentionBySizeKeepsAtLeastThatMuchAndStopsAtTheHighWatermark(t *testing.T) {
@@ -278,9 +278,9 @@ func TestEpochEndOffsets(t *testing.T) {
 }
 
 func TestDeletedPartitionIsRenamedAndRemovedLater(t *testing.T) {
-	now := time.Now()
+	clock := newTestClock(time.Now())
 	path := t.TempDir()
-	d := openDir(t, path, Options{Now: func() time.Time { return now }})
+	d := openDir(t, path, Options{Now: clock.now})
 	l, err := d.Create("a-topic", 3, [16]byte{1}, DefaultConfig())
 	require.NoError(t, err)
 	_, err = d.Create("a-topic", 3, [16]byte{1}, DefaultConfig())
@@ -300,7 +300,7 @@ func TestDeletedPartitionIsRenamedAndRemovedLater(t *testing.T) {
 	l, err = d.Create("a-topic", 3, [16]byte{2}, DefaultConfig())
 	require.NoError(t, err)
 	require.Zero(t, l.EndOffset())
-	now = now.Add(61 * time.Second)
+	clock.add(61 * time.Second)
 	require.NoError(t, d.Housekeep(context.Background()))
 	require.NoDirExists(t, dirs[0])
 	for _, bad := range []string{"", "../x", "a/b", "a b", ".."} {
