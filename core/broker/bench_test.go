@@ -110,6 +110,9 @@ func BenchmarkFetch(b *testing.B) {
 }
 
 func TestTheProducePathDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	c := brokertest.Start(t)
 	c.CreateTopic(t, "t", 1)
 	p := newPipeline(t, c, frame(0, 9, 1, true, "bench", produceRequest(9, "t", -1, sized(1, 100)).AppendTo(nil)))
@@ -122,6 +125,9 @@ func TestTheProducePathDoesNotAllocate(t *testing.T) {
 }
 
 func TestTheFetchPathHardlyAllocates(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
 	c := brokertest.Start(t)
 	c.CreateTopic(t, "t", 1)
 	ask[*kmsg.ProduceResponse](dial(t, c), produceRequest(9, "t", -1, sized(10, 100)))

@@ -110,8 +110,12 @@ func (p *Partition) SetLeadership(l Leadership) {
 
 // EpochEndOffset is where the largest epoch at or below the one asked for ends (KIP-101, KIP-279), -1 and -1 when unknown.
 func (p *Partition) EpochEndOffset(epoch int32) (found int32, end int64) {
-	if l := p.leadership.Load(); l.Leader == p.node && epoch == l.Epoch && epoch > p.log.LatestEpoch() {
-		return epoch, p.log.EndOffset()
+	l, latest := p.leadership.Load(), p.log.LatestEpoch()
+	if l.Leader == p.node && epoch > latest && epoch <= l.Epoch {
+		if epoch == l.Epoch || latest < 0 {
+			return epoch, p.log.EndOffset()
+		}
+		return latest, p.log.EndOffset() // an epoch in which nothing was written
 	}
 	return p.log.EpochEndOffset(epoch)
 }
