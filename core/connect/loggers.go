@@ -42,6 +42,13 @@ func (l *loggerLevels) put(name, level string, at time.Time) {
 	l.set[name] = api.LoggerLevel{Level: level, LastModified: &ms}
 }
 
+// own returns the level that was set for exactly this name.
+func (l *loggerLevels) own(name string) string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.set[name].Level
+}
+
 // find returns the level that holds for a name, and whether one was set for it or above it.
 func (l *loggerLevels) find(name string) (api.LoggerLevel, bool) {
 	l.mu.RLock()
@@ -149,13 +156,16 @@ func (w *Worker) SetLogger(ctx context.Context, name, level string, cluster bool
 		}
 		return nil, nil
 	}
-	w.levels.put(name, level, w.now())
-	var out []string
-	for _, n := range w.loggerNames() {
-		if n == name || name == rootLogger || strings.HasPrefix(n, name+".") {
+	out := []string{} // those whose level changes
+	for _, n := range append(w.loggerNames(), name) {
+		if n != name && name != rootLogger && !strings.HasPrefix(n, name+".") {
+			continue
+		}
+		if have, set := w.levels.find(n); !set || have.Level != strings.ToUpper(level) || n == name && w.levels.own(n) == "" {
 			w.levels.put(n, level, w.now())
 			out = append(out, n)
 		}
 	}
+	sort.Strings(out)
 	return out, nil
 }

@@ -78,6 +78,9 @@ func (w *Worker) parse(ctx context.Context, raw map[string]string) (*parsed, err
 	}
 	base := p.add("", def(w.workerDefaults()), "")
 	p.base = base.values
+	if v, ok := base.result.Get("tasks.max"); ok && len(v.Errors) > 0 && strings.HasSuffix(v.Errors[0], "Not a number of type INT") {
+		base.result.Error("tasks.max", "Invalid value null for configuration tasks.max: Value must be non-null") // so says the original
+	}
 	if spec.Kind == plugins.KindSink {
 		checkSink(resolved, w.set.groupID, base.result)
 	} else if topicRules(resolved, base.result) != nil && !w.set.topicCreation {
@@ -335,9 +338,7 @@ func (p *parsed) infos(raw map[string]string) *api.ConfigInfos {
 		}
 	}
 	for _, c := range out.Configs {
-		if len(c.Value.Errors) > 0 {
-			out.ErrorCount++
-		}
+		out.ErrorCount += len(c.Value.Errors)
 	}
 	return out
 }
@@ -378,10 +379,6 @@ func keyInfo(k *configdef.Key, name, group string, order map[string]int) *api.Co
 // invalid is the answer to a configuration with errors.
 func invalid(infos *api.ConfigInfos) error {
 	var sb strings.Builder
-	n := 0
-	for _, c := range infos.Configs {
-		n += len(c.Value.Errors)
-	}
 	fmt.Fprintf(&sb, "Connector configuration is invalid and contains the following %d error(s):", infos.ErrorCount)
 	for _, c := range infos.Configs {
 		for _, e := range c.Value.Errors {
@@ -389,7 +386,6 @@ func invalid(infos *api.ConfigInfos) error {
 		}
 	}
 	sb.WriteString("\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`")
-	_ = n
 	return &api.Error{Code: 400, Message: sb.String()}
 }
 

@@ -275,11 +275,11 @@ func (w *Worker) Restart(ctx context.Context, name string, includeTasks, onlyFai
 		return nil, fail(404, "Status for connector %s not found", name)
 	}
 	if !onlyFailed || st.Connector.State == string(StateFailed) {
-		st.Connector.State, st.Connector.Trace = string(StateRestarting), ""
+		st.Connector.State = string(StateRestarting)
 	}
 	for i := range st.Tasks {
 		if includeTasks && (!onlyFailed || st.Tasks[i].State == string(StateFailed)) {
-			st.Tasks[i].State, st.Tasks[i].Trace = string(StateRestarting), ""
+			st.Tasks[i].State = string(StateRestarting)
 		}
 	}
 	w.writeMu.Lock()

@@ -61,6 +61,21 @@ func scalars(m map[string]json.RawMessage) (map[string]*string, error) {
 	return out, nil
 }
 
+// refuseNulls answers null members as the validation does.
+func refuseNulls(m map[string]*string) error {
+	n := 0
+	for _, s := range m {
+		if s == nil {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return &api.Error{Code: 400, Message: fmt.Sprintf("Connector configuration is invalid and contains the following %d error(s):%s\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`",
+		n, strings.Repeat("\nNull value can not be supplied as the configuration value.", n))}
+}
+
 // withoutNulls drops null members: they stand for keys that are not set.
 func withoutNulls(m map[string]*string) map[string]string {
 	out := make(map[string]string, len(m))
@@ -123,6 +138,9 @@ func decodeCreate(body io.Reader) (req api.CreateRequest, err error) {
 			}
 			vals, err := scalars(c)
 			if err != nil {
+				return req, err
+			}
+			if err := refuseNulls(vals); err != nil {
 				return req, err
 			}
 			req.Config = withoutNulls(vals)

@@ -112,7 +112,10 @@ func Handler(w Worker, opts Options) http.Handler {
 		if rt.method == http.MethodGet {
 			methods = append(methods, http.MethodHead)
 		}
-		path := strings.TrimSuffix(rt.path, "/") + "{slash:/?}"
+		path := rt.path
+		if path != "/" {
+			path += "{slash:/?}"
+		}
 		h.router.HandleFunc(path, func(rw http.ResponseWriter, r *http.Request) { h.serve(rt, rw, r) }).Methods(methods...)
 	}
 	h.router.NotFoundHandler = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { plainError(rw, http.StatusNotFound) })

@@ -147,7 +147,7 @@ func (h *handler) create(r *request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	req.Name = strings.TrimSpace(req.Name)
+	req.Name = strings.TrimFunc(req.Name, func(r rune) bool { return r <= 0x20 }) // as java.lang.String.trim
 	if err := withName(req.Config, req.Name); err != nil {
 		return answer{}, err
 	}
@@ -156,10 +156,14 @@ func (h *handler) create(r *request) (answer, error) {
 }
 
 func (h *handler) putConfig(r *request) (answer, error) {
-	config, err := decodeConfig(r.Body)
+	vals, err := decodePatch(r.Body)
+	if err == nil {
+		err = refuseNulls(vals)
+	}
 	if err != nil {
 		return answer{}, err
 	}
+	config := withoutNulls(vals)
 	if err := withName(config, r.name()); err != nil {
 		return answer{}, err
 	}
