@@ -52,10 +52,26 @@ type Lake struct {
 
 var objectName = regexp.MustCompile(`^(.+)\+(\d+)\+(\d+)\.`)
 
-// ReadLake reads all objects of a topic. Records must carry their offset in the column offsetField (InsertField puts it there).
+// Object is an S3 object.
+type Object struct {
+	Key  string
+	Body []byte
+}
+
+// ReadLake reads all objects of a topic with the libraries that this package knows. Records must carry their offset in the column
+// offsetField (InsertField puts it there).
 func ReadLake(ctx context.Context, s *servers.S3, bucket, topic, offsetField string) (*Lake, error) {
+	objects, err := ReadObjects(ctx, s, bucket, topic)
+	if err != nil {
+		return nil, err
+	}
+	return MakeLake(topic, objects, offsetField, func(o Object) ([]map[string]any, error) { return DecodeObject(o.Key, o.Body) })
+}
+
+// ReadObjects brings all objects of a topic.
+func ReadObjects(ctx context.Context, s *servers.S3, bucket, topic string) ([]Object, error) {
 	cl := S3Client(s)
-	lake := &Lake{}
+	var objects []Object
 	pages := s3.NewListObjectsV2Paginator(cl, &s3.ListObjectsV2Input{Bucket: aws.String(bucket), Prefix: aws.String("topics/" + topic + "/")})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
@@ -63,12 +79,6 @@ func ReadLake(ctx context.Context, s *servers.S3, bucket, topic, offsetField str
 			return nil, err
 		}
 		for _, o := range page.Contents {
-			m := objectName.FindStringSubmatch(path.Base(*o.Key))
-			if m == nil || m[1] != topic {
-				return nil, fmt.Errorf("object %s has an odd name", *o.Key)
-			}
-			partition, _ := strconv.ParseInt(m[2], 10, 32)
-			first, _ := strconv.ParseInt(m[3], 10, 64)
 			out, err := cl.GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(bucket), Key: o.Key})
 			if err != nil {
 				return nil, err
@@ -77,24 +87,39 @@ func ReadLake(ctx context.Context, s *servers.S3, bucket, topic, offsetField str
 			if err := errors.Join(err, out.Body.Close()); err != nil {
 				return nil, err
 			}
-			rows, err := DecodeObject(*o.Key, b)
-			if err != nil {
-				return nil, fmt.Errorf("object %s: %w", *o.Key, err)
-			}
-			for i, r := range rows {
-				off, err := (Column{Name: offsetField, Kind: Int}).Canonical(r[offsetField])
-				if err != nil {
-					return nil, fmt.Errorf("object %s: %w", *o.Key, err)
-				}
-				n, _ := strconv.ParseInt(off, 10, 64)
-				if i == 0 && n != first {
-					return nil, fmt.Errorf("object %s begins with offset %d", *o.Key, n)
-				}
-				lake.Records = append(lake.Records, LakeRecord{int32(partition), n, r})
-			}
-			lake.Objects++
-			lake.Bytes += int64(len(b))
+			objects = append(objects, Object{*o.Key, b})
 		}
+	}
+	return objects, nil
+}
+
+// MakeLake puts the records of a topic's objects in order. Objects are named topic+partition+offset, and hold what the name says.
+func MakeLake(topic string, objects []Object, offsetField string, decode func(Object) ([]map[string]any, error)) (*Lake, error) {
+	lake := &Lake{}
+	for _, o := range objects {
+		m := objectName.FindStringSubmatch(path.Base(o.Key))
+		if m == nil || m[1] != topic {
+			return nil, fmt.Errorf("object %s has an odd name", o.Key)
+		}
+		partition, _ := strconv.ParseInt(m[2], 10, 32)
+		first, _ := strconv.ParseInt(m[3], 10, 64)
+		rows, err := decode(o)
+		if err != nil {
+			return nil, fmt.Errorf("object %s: %w", o.Key, err)
+		}
+		for i, r := range rows {
+			off, err := (Column{Name: offsetField, Kind: Int}).Canonical(r[offsetField])
+			if err != nil {
+				return nil, fmt.Errorf("object %s: %w", o.Key, err)
+			}
+			n, _ := strconv.ParseInt(off, 10, 64)
+			if i == 0 && n != first {
+				return nil, fmt.Errorf("object %s begins with offset %d", o.Key, n)
+			}
+			lake.Records = append(lake.Records, LakeRecord{int32(partition), n, r})
+		}
+		lake.Objects++
+		lake.Bytes += int64(len(o.Body))
 	}
 	sort.SliceStable(lake.Records, func(i, j int) bool {
 		a, b := lake.Records[i], lake.Records[j]
