@@ -206,7 +206,7 @@ func DecimalBytes(a *Arena, text []byte, scale int) ([]byte, error) {
 		if neg {
 			n = -n
 		}
-		return int64Bytes(a, n), nil
+		return Int64Bytes(a, n), nil
 	}
 	digits := make([]byte, 0, len(t)+max(scale, 0))
 	for i, c := range t {
@@ -228,7 +228,7 @@ func DecimalBytes(a *Arena, text []byte, scale int) ([]byte, error) {
 		digits = digits[:len(digits)-1]
 	}
 	if len(digits) == 0 {
-		return int64Bytes(a, 0), nil
+		return Int64Bytes(a, 0), nil
 	}
 	n, ok := new(big.Int).SetString(string(digits), 10)
 	if !ok {
@@ -240,8 +240,8 @@ func DecimalBytes(a *Arena, text []byte, scale int) ([]byte, error) {
 	return BigIntBytes(n), nil
 }
 
-// int64Bytes is the shortest two's complement form of n.
-func int64Bytes(a *Arena, n int64) []byte {
+// Int64Bytes is the shortest two's complement form of n, big-endian: the unscaled value of a short decimal.
+func Int64Bytes(a *Arena, n int64) []byte {
 	size := 1
 	for m := n; m > 127 || m < -128; m >>= 8 {
 		size++

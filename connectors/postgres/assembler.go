@@ -39,6 +39,7 @@ type assembler struct {
 	lastEnd uint64  // what the stream was followed up to between transactions, 0: nothing yet
 	lastTx  uint64  // end of the last transaction that had changes, for source.sequence
 	skip    *offset // where to go on in a transaction that is delivered again
+	horizon uint64  // end of the server's log when the stream began
 
 	inTx      bool
 	xid       uint32
@@ -73,8 +74,10 @@ func (a *assembler) resume(o *offset) uint64 {
 	return o.lsnCommit
 }
 
-// restart prepares for a new stream after the old one broke and returns the LSN to begin at.
-func (a *assembler) restart() uint64 {
+// restart prepares for a new stream, the first or one after the old one broke, and returns the LSN to begin at. horizon is the present
+// end of the server's log.
+func (a *assembler) restart(horizon uint64) uint64 {
+	a.horizon = horizon
 	clear(a.rels)
 	if a.inTx && !a.skipping {
 		a.skip = &offset{lsnCommit: a.lastEnd, lsn: a.lsn, events: a.events, xid: a.xid}
@@ -140,7 +143,7 @@ func (a *assembler) commit(m *message) {
 		return
 	}
 	a.inTx = false
-	if a.skipping {
+	if a.skipping || a.events > 0 { // it was to be the first with changes
 		a.skip, a.skipping = nil, false
 	}
 	a.lastEnd, a.lastTx = m.endLSN, m.endLSN
@@ -324,17 +327,25 @@ func sequence(a *cdc.Arena, commit, lsn uint64) data.Value {
 	return data.StringBytes(a.Keep(b))
 }
 
-// idle takes notice of a position that the stream reached between transactions: everything before lsn was delivered.
+// idle takes notice of a position that the stream reached between transactions: everything before lsn was delivered. While a
+// transaction is still to be delivered again the position stays: how much of that transaction was handled is known only there. It was
+// committed before this stream began, so beyond the log's end of that time (horizon) it will not come any more.
 func (a *assembler) idle(lsn uint64) {
-	if !a.inTx && lsn > a.lastEnd {
-		a.lastEnd = lsn
+	if a.inTx || lsn <= a.lastEnd {
+		return
+	}
+	if a.skip != nil {
+		if lsn < a.horizon {
+			return
+		}
 		a.skip = nil
 	}
+	a.lastEnd = lsn
 }
 
 // position returns the present position when it lies behind the last record's, for a record without data; nil when there is no news.
 func (a *assembler) position() *offset {
-	if a.inTx || a.lastEnd == 0 || a.pos != nil && a.pos.snapshot == "" && a.pos.lsnCommit >= a.lastEnd {
+	if a.inTx || a.skip != nil || a.lastEnd == 0 || a.pos != nil && a.pos.snapshot == "" && a.pos.lsnCommit >= a.lastEnd {
 		return nil
 	}
 	o := a.newOffset()

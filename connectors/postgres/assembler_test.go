@@ -155,7 +155,7 @@ func TestABrokenStreamGoesOnWhereItWas(t *testing.T) {
 	feed(t, a, 90, begin(95, 6), 0, rel, 90, insert(1, "0", "z"), 95, commit(95, 99))
 	feed(t, a, 100, begin(130, 7), 100, insert(1, "1", "a"), 110, insert(1, "2", "b"))
 	first, _ := a.take()
-	require.Equal(t, uint64(99), a.restart())
+	require.Equal(t, uint64(99), a.restart(200))
 	feed(t, a, 100, begin(130, 7), 0, rel, 100, insert(1, "1", "a"), 110, insert(1, "2", "b"), 110, insert(1, "3", "c"), 130, commit(130, 140))
 	rest, _ := a.take()
 	all := append(first, rest...)
@@ -168,6 +168,33 @@ func TestABrokenStreamGoesOnWhereItWas(t *testing.T) {
 		got = append(got, r.Key.Field("id").String()+" "+r.Value.Field("transaction").Field("total_order").String())
 	}
 	require.Equal(t, []string{"BEGIN null", "0 1", "END 1", "BEGIN null", "1 1", "2 2", "3 3", "END 3"}, got)
+}
+
+func TestAQuietServerDoesNotMakeAResumptionForgetWhereItIs(t *testing.T) {
+	rel := relationOf(1, "s", "t", 'd', idText...)
+	stored := &offset{lsnCommit: 90, lsn: 100, events: 1, xid: 7}
+	a := testAssembler(t)
+	a.resume(stored)
+	require.Equal(t, uint64(90), a.restart(135))
+	a.idle(95) // the server has read on, not yet up to the commit
+	require.Nil(t, a.position())
+	feed(t, a, 92, wireMsg(msgMessage).u8(0).u64(92).str("p").u32(0).b) // outside of transactions
+	feed(t, a, 100, begin(130, 7), 0, rel, 100, insert(1, "1", "a"), 110, insert(1, "2", "b"), 130, commit(130, 140))
+	recs, _ := a.take()
+	require.Equal(t, []string{"m {prefix=p} 90/100+1", "c {id=2} 140/140+0"}, lines(recs))
+	// One that never comes, as what is published changed, does not hold up the position for ever.
+	a = testAssembler(t)
+	a.resume(stored)
+	a.restart(135)
+	a.idle(135)
+	require.Equal(t, uint64(135), a.position().lsnCommit)
+	a = testAssembler(t)
+	a.resume(stored)
+	a.restart(135)
+	feed(t, a, 96, begin(98, 6), 98, commit(98, 99)) // an empty one, as servers before 15 send
+	require.NotNil(t, a.skip)
+	feed(t, a, 100, begin(130, 8), 0, rel, 100, insert(1, "1", "a"), 130, commit(130, 140))
+	require.Nil(t, a.skip)
 }
 
 func TestTransactionsOfOtherTablesMoveThePositionWithoutRecords(t *testing.T) {

@@ -59,10 +59,14 @@ func (a *assembler) message(m *message, lsn uint64, nanos int64, size int) error
 		return nil
 	}
 	a.lsn = saved
+	a.bytes += recordOverhead + 2*int64(size)
+	if a.skip != nil { // see idle
+		a.place(from, nil)
+		return nil
+	}
 	a.lastEnd = lsn + 1
 	o := a.newOffset()
 	*o = offset{lsnCommit: a.lastEnd, lsn: a.lastEnd, micros: nanos / 1000, kind: kindNames[msgMessage]}
 	a.place(from, o)
-	a.bytes += recordOverhead + 2*int64(size)
 	return nil
 }

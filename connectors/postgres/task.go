@@ -449,7 +449,11 @@ func (c *capture) stream(ctx context.Context, cat *catalog) error {
 	if err != nil {
 		return err
 	}
-	from := t.asm.restart()
+	horizon, err := cat.logEnd(ctx)
+	if err != nil {
+		return err
+	}
+	from := t.asm.restart(horizon)
 	pc, err := t.cfg.replicationConn(ctx)
 	if err != nil {
 		return err
@@ -499,6 +503,15 @@ func slotPoll(c *config) time.Duration {
 func slotInUse(err error) bool {
 	var pe *pgconn.PgError
 	return errors.As(err, &pe) && pe.Code == "55006"
+}
+
+// logEnd reads the end of the server's log.
+func (c *catalog) logEnd(ctx context.Context) (uint64, error) {
+	var s string
+	if err := c.conn.QueryRow(ctx, "SELECT pg_current_wal_lsn()::text").Scan(&s); err != nil {
+		return 0, fmt.Errorf("read the log's position: %w", err)
+	}
+	return parseLSN(s)
 }
 
 // walSenderTimeout reads how long the server waits to hear from a client, 0 for ever.
