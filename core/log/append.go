@@ -273,10 +273,8 @@ func (l *Log) writeRun(data []byte, cfg *Config) error {
 		s.imu.Lock()
 		s.add(at, b.LastOffset(), b.MaxTimestamp(), int64(len(b)), cfg.IndexIntervalBytes)
 		s.imu.Unlock()
-		if e := b.LeaderEpoch(); e > l.lastEpoch() && l.epochs.assign(e, b.BaseOffset()) {
-			if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
-				return err
-			}
+		if e := b.LeaderEpoch(); e > l.epochs.latest() {
+			l.epochs.assign(e, b.BaseOffset()) // its file follows with the next checkpoint
 		}
 		if l.producers != nil {
 			if err := l.applyProducer(b); err != nil {
@@ -290,9 +288,6 @@ func (l *Log) writeRun(data []byte, cfg *Config) error {
 	l.end.Store(end)
 	return nil
 }
-
-// lastEpoch is the latest epoch without the lock: appends are the ones that raise it, under mu.
-func (l *Log) lastEpoch() int32 { return l.epochs.latest() }
 
 // applyProducer updates the producer state with a batch that was written, and the transaction index with an abort.
 func (l *Log) applyProducer(b batch.Batch) error {

@@ -25,7 +25,8 @@ type EpochEntry struct {
 
 // epochCache is the history of leader epochs of a log (KIP-101): epochs and start offsets both rise from entry to entry.
 // It is what a follower and its leader compare to find where they diverge, so it must match the batches in the log:
-// it is extended by appends and cut by truncation.
+// it is extended by appends and cut by truncation. Its file is written by checkpoints: recovery brings an older one up to date
+// from the batches after the recovery point.
 type epochCache struct {
 	mu      sync.Mutex
 	entries []EpochEntry

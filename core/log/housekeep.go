@@ -315,9 +315,6 @@ func (l *Log) dropSegments(n int) error {
 	if err := l.removeSnapshots(func(o int64) bool { return o < kept[0].base }); err != nil {
 		return l.d.fail(err)
 	}
-	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
-		return l.d.fail(err)
-	}
 	return nil
 }
 

@@ -241,17 +241,14 @@ func (l *Log) LatestEpoch() int32 { return l.epochs.latest() }
 // Epochs is the history of leader epochs.
 func (l *Log) Epochs() []EpochEntry { return l.epochs.snapshot() }
 
-// AssignEpoch notes that a leader epoch begins at an offset; a new leader does so with its end offset before it appends.
+// AssignEpoch notes that a leader epoch begins at an offset; a new leader does so with its end offset before it appends. Like the
+// epochs of appended batches it reaches the disk with the next checkpoint, before the recovery point passes it; after a crash
+// the epochs come from the batches, and one without a batch is as if it had not been.
 func (l *Log) AssignEpoch(epoch int32, startOffset int64) error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	if !l.epochs.assign(epoch, startOffset) {
-		return nil
-	}
-	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
-		return l.d.fail(err)
-	}
+	l.epochs.assign(epoch, startOffset)
 	return nil
 }
 

@@ -148,7 +148,7 @@ func (l *Log) checkRecords(b batch.Batch, o Origin, cfg *Config) error {
 			return invalidRecord("inner record %d has offset delta %d: offsets inside a batch must be incremental", i, rec.OffsetDelta)
 		}
 		if needKey && rec.Key == nil {
-			fail(ErrInvalidRecord, i, "Compacted topic cannot accept message without key in topic partition %s.", l.id)
+			fail(ErrInvalidRecord, i, "Compacted topic cannot accept message without key in topic partition %s", l.id)
 		}
 		if ts := rec.Timestamp; checkTime && ts != batch.NoTimestamp &&
 			(now-ts > cfg.TimestampBeforeMaxMs || ts-now > cfg.TimestampAfterMaxMs) {
