@@ -36,9 +36,13 @@ func (b *Broker) describeConfigs(c call, req *kmsg.DescribeConfigsRequest) kmsg.
 		entries, err := b.describeResource(im, metadata.ResourceType(q.ResourceType), q.ResourceName, q.ConfigNames)
 		if err != nil {
 			r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
+			if r.ErrorMessage == nil {
+				r.ErrorMessage = new(string)
+			}
 			resp.Resources = append(resp.Resources, r)
 			continue
 		}
+		r.ErrorMessage = new(string) // Kafka's "no error" is an empty text here
 		for k := range entries {
 			r.Configs = append(r.Configs, configEntry(req, &entries[k]))
 		}
@@ -83,7 +87,7 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		if name == "" {
 			return config.DescribeCluster(b.layers(im, ""), keys), nil
 		}
-		if err := b.checkOwnID(name); err != nil {
+		if err := b.checkOwnID(name, " or empty string"); err != nil {
 			return nil, err
 		}
 		return config.DescribeBroker(b.layers(im, ""), keys), nil
@@ -91,7 +95,7 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		if name == "" {
 			return nil, refuse(kerr.InvalidRequest, "Broker id must not be empty")
 		}
-		if err := b.checkOwnID(name); err != nil {
+		if err := b.checkOwnID(name, ""); err != nil {
 			return nil, err
 		}
 		return loggerEntries(keys), nil
@@ -106,35 +110,19 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		}
 		return clientMetricsEntries(im.Configs(kind, name), keys), nil
 	}
-	return nil, refuse(kerr.InvalidRequest, "Unsupported resource type: %s", resourceTypeName(kind))
+	return nil, refuse(kerr.InvalidRequest, malformed)
 }
 
-// checkOwnID makes sure that a broker resource is this broker.
-func (b *Broker) checkOwnID(name string) error {
+// checkOwnID makes sure that a broker resource is this broker; or says what else it might be.
+func (b *Broker) checkOwnID(name, orElse string) error {
 	id, err := strconv.ParseInt(name, 10, 32)
 	if err != nil {
 		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Broker id must be an integer, but it is: " + name}
 	}
 	if int32(id) != b.set.nodeID {
-		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unexpected broker id, expected %d or empty string, but received %s", b.set.nodeID, name)}
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unexpected broker id, expected %d%s, but received %s", b.set.nodeID, orElse, name)}
 	}
 	return nil
-}
-
-func resourceTypeName(kind metadata.ResourceType) string {
-	switch kind {
-	case metadata.TopicResource:
-		return "TOPIC"
-	case metadata.BrokerResource:
-		return "BROKER"
-	case metadata.BrokerLoggerResource:
-		return "BROKER_LOGGER"
-	case metadata.ClientMetricsResource:
-		return "CLIENT_METRICS"
-	case metadata.GroupResource:
-		return "GROUP"
-	}
-	return "UNKNOWN"
 }
 
 // loggerEntries answers for the loggers of the broker. There is one, whose level the process was started with; Kafka calls
@@ -177,21 +165,26 @@ func clientMetricsEntries(overrides map[string]string, keys []string) []config.E
 	return out
 }
 
-// unalterable refuses the resources that are no matter of the metadata.
-func (b *Broker) unalterable(kind metadata.ResourceType, name string) error {
+// unalterable refuses the resources that are no matter of the metadata. keys are those to be altered.
+func (b *Broker) unalterable(kind metadata.ResourceType, name string, keys []string) error {
 	switch kind {
 	case metadata.BrokerLoggerResource:
-		if err := b.checkOwnID(name); err != nil {
+		if err := b.checkOwnID(name, ""); err != nil {
 			return err
+		}
+		for _, k := range keys {
+			if k != "root" {
+				return &metadata.Error{Code: kerr.InvalidConfig.Code, Message: "Logger " + k + " does not exist!"}
+			}
 		}
 		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "The log level of this broker is set when it starts and cannot be altered"}
 	case metadata.BrokerResource:
 		if name != "" {
-			return b.checkOwnID(name)
+			return b.checkOwnID(name, "")
 		}
 	case metadata.TopicResource, metadata.GroupResource, metadata.ClientMetricsResource:
 	default:
-		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Unexpected resource type " + resourceTypeName(kind) + "."}
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unknown resource type %d", kind)}
 	}
 	return nil
 }
@@ -206,7 +199,11 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		res := metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}
-		if err := b.unalterable(res.Type, res.Name); err != nil {
+		keys := make([]string, 0, len(q.Configs))
+		for _, cfg := range q.Configs {
+			keys = append(keys, cfg.Name)
+		}
+		if err := b.unalterable(res.Type, res.Name, keys); err != nil {
 			errs[res] = err
 			continue
 		}
@@ -237,7 +234,11 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		res := metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}
-		if err := b.unalterable(res.Type, res.Name); err != nil {
+		keys := make([]string, 0, len(q.Configs))
+		for _, cfg := range q.Configs {
+			keys = append(keys, cfg.Name)
+		}
+		if err := b.unalterable(res.Type, res.Name, keys); err != nil {
 			errs[res] = err
 			continue
 		}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/replica"
 	"github.com/moldau-io/moldau/core/server"
 	"github.com/moldau-io/moldau/core/wire"
@@ -25,7 +27,6 @@ type fetchCall struct {
 	errorCode   int16
 	parts       []fetchPart
 	watch       *replica.Watch
-	timer       *time.Timer
 
 	out     []wire.FetchedPartition
 	resp    wire.FetchResponse
@@ -162,7 +163,7 @@ func (c *fetchCall) add(topic *topicState, name string, id [16]byte, req wire.Fe
 
 // ready says whether the fetch can be answered now, and notes the high watermarks it looked at.
 func (c *fetchCall) ready() bool {
-	if c.req.MaxWaitMs <= 0 || len(c.parts) == 0 {
+	if c.req.MaxWaitMs <= 0 || len(c.parts) == 0 || c.req.ReplicaID >= 0 {
 		return true
 	}
 	ready := false
@@ -316,7 +317,20 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 		c.failOne(f, out, err)
 		return 0
 	}
+	if c.req.ReplicaID >= 0 {
+		// Followers are known by the partition's replicas; nobody else may read as one, past the high watermark.
+		c.failOne(f, out, replica.ErrNotLeader)
+		return 0
+	}
+	if c.req.Version < 10 && f.p.Log().Config().CompressionType == batch.Zstd {
+		c.failOne(f, out, kerr.UnsupportedCompressionType)
+		return 0
+	}
 	if c.diverges(f) {
+		if epoch, _ := f.p.EpochEndOffset(f.req.LastFetchedEpoch); epoch < 0 {
+			c.failOne(f, out, log.ErrOffsetOutOfRange)
+			return 0
+		}
 		out.DivergingEpoch, out.DivergingEndOffset = f.p.EpochEndOffset(f.req.LastFetchedEpoch)
 		o := f.p.Offsets()
 		out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
@@ -357,7 +371,7 @@ func (c *fetchCall) failOne(f *fetchPart, out *wire.FetchedPartition, err error)
 		c.b.log.Error("fetch failed", "topic", f.name, "partition", f.req.Index, "offset", f.req.FetchOffset, "error", err)
 	case kerr.NotLeaderForPartition.Code, kerr.FencedLeaderEpoch.Code:
 		l := f.p.Leadership()
-		if node, ok := c.b.endpoint(l.Leader, c.r.Conn.Listener()); ok {
+		if node, ok := c.b.endpoint(l.Leader, c.r.Conn.Listener()); ok && l.Leader != c.b.set.nodeID {
 			out.LeaderID, out.LeaderEpoch = l.Leader, l.Epoch
 			c.nodes = append(c.nodes[:0], node)
 		}
@@ -469,7 +483,7 @@ func (c *fetchCall) recycle() {
 	clear(c.parts[:cap(c.parts)])
 	clear(c.moved)
 	c.parts, c.out, c.nodes = c.parts[:0], c.out[:0], c.nodes[:0]
-	c.b, c.r, c.session, c.watch, c.timer = nil, nil, nil, nil, nil
+	c.b, c.r, c.session, c.watch = nil, nil, nil, nil
 	c.incremental, c.errorCode = false, 0
 	fetchCalls.Put(c)
 }

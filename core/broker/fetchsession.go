@@ -31,14 +31,12 @@ type partKey struct {
 
 // sessionPart is one partition of a session: what to fetch, and what the client was told last.
 type sessionPart struct {
-	key          partKey
-	req          wire.FetchPartition
-	told         bool
-	highWater    int64
-	logStart     int64
-	lastErr      int16
-	forgotten    bool
-	resolvedName string // of an id, as soon as it was known
+	key       partKey
+	req       wire.FetchPartition
+	told      bool
+	highWater int64
+	logStart  int64
+	forgotten bool
 }
 
 // fetchSession is the state of one consumer.
@@ -272,7 +270,7 @@ func (p *sessionPart) news(f *wire.FetchedPartition) bool {
 	changed := !p.told || len(f.Records) > 0 || f.ErrorCode != 0 || f.DivergingEpoch >= 0 || f.PreferredReadReplica >= 0 ||
 		p.highWater != f.HighWatermark || p.logStart != f.LogStartOffset
 	p.told = f.ErrorCode == 0 // after an error, the recovery is news too
-	p.highWater, p.logStart, p.lastErr = f.HighWatermark, f.LogStartOffset, f.ErrorCode
+	p.highWater, p.logStart = f.HighWatermark, f.LogStartOffset
 	return changed
 }
 

@@ -236,6 +236,9 @@ func loadBatch(rd *batch.Reader, b batch.Batch, from int64, fn func(group.Stored
 	return rd.Err()
 }
 
+// malformed is Kafka's text for INVALID_REQUEST where there is nothing more to say.
+const malformed = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details."
+
 // The kinds of keys that FindCoordinator looks up.
 const (
 	groupKey       = 0
@@ -268,37 +271,43 @@ func (b *Broker) coordinatorFor(c call, kind int8, key string) kmsg.FindCoordina
 		out.ErrorCode, out.ErrorMessage = e.Code, &text
 		return out
 	}
+	notAvailable := "" // from version 4 on Kafka gives the code alone
+	if c.r.Version < 4 {
+		notAvailable = "The coordinator is not available."
+	}
 	switch kind {
 	case groupKey:
 	case transactionKey:
 		return fail(kerr.CoordinatorNotAvailable, "This broker does not support transactions yet")
 	case shareKey:
-		return fail(kerr.InvalidRequest, "Share groups are not enabled on this broker")
+		return fail(kerr.InvalidRequest, "")
 	default:
-		return fail(kerr.InvalidRequest, fmt.Sprintf("The coordinator key type %d is not known", kind))
+		return fail(kerr.InvalidRequest, malformed)
 	}
 	mt := b.image().Topic(group.OffsetsTopic)
 	if mt == nil {
 		if errs := b.autoCreate([]string{group.OffsetsTopic}); errs[group.OffsetsTopic] != nil {
-			return fail(kerr.CoordinatorNotAvailable, errs[group.OffsetsTopic].Error())
+			b.log.Warn("cannot create the topic of the group coordinator", "topic", group.OffsetsTopic, "error", errs[group.OffsetsTopic])
+			return fail(kerr.CoordinatorNotAvailable, notAvailable)
 		}
 		if mt = b.image().Topic(group.OffsetsTopic); mt == nil {
-			return fail(kerr.CoordinatorNotAvailable, "The coordinator is not available.")
+			return fail(kerr.CoordinatorNotAvailable, notAvailable)
 		}
 	}
 	index := b.groups.PartitionFor(key)
 	if int(index) >= len(mt.Partitions) {
-		return fail(kerr.CoordinatorNotAvailable, "The coordinator is not available.")
+		return fail(kerr.CoordinatorNotAvailable, notAvailable)
 	}
 	node, ok := b.endpoint(mt.Partitions[index].Leader, c.r.Conn.Listener())
 	if !ok {
-		return fail(kerr.CoordinatorNotAvailable, "The coordinator is not available.")
+		return fail(kerr.CoordinatorNotAvailable, notAvailable)
 	}
 	out.NodeID, out.Host, out.Port = node.NodeID, node.Host, node.Port
-	if c.r.Version < 4 { // the single answer of old versions carries "NONE"
-		none := "NONE"
-		out.ErrorMessage = &none
+	text := "" // no error is an empty text from version 4 on, and "NONE" before
+	if c.r.Version < 4 {
+		text = "NONE"
 	}
+	out.ErrorMessage = &text
 	return out
 }
 

@@ -39,8 +39,12 @@ func (b *Broker) listOffsets(c call, req *kmsg.ListOffsetsRequest) kmsg.Response
 			p.Partition = qp.Partition
 			p.Timestamp, p.Offset, p.LeaderEpoch = -1, -1, -1
 			p.OldStyleOffsets = []int64{}
-			if seen[partKey{name: q.Topic, index: qp.Partition}] > 1 {
-				p.ErrorCode = kerr.InvalidRequest.Code // a partition named twice
+			key := partKey{name: q.Topic, index: qp.Partition}
+			if n := seen[key]; n > 1 {
+				p.ErrorCode = kerr.InvalidRequest.Code // named twice: one answer
+				seen[key] = -1
+			} else if n < 0 {
+				continue
 			} else {
 				b.listOffset(req, q.Topic, qp, &p)
 			}

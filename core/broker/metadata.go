@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -197,7 +198,8 @@ func (b *Broker) describeCluster(c call, req *kmsg.DescribeClusterRequest) kmsg.
 	if req.Version >= 1 && req.EndpointType != 1 {
 		resp.ControllerID = -1
 		resp.ErrorCode = kerr.UnsupportedEndpointType.Code
-		msg := "Unsupported endpoint type " + endpointTypeName(req.EndpointType)
+		resp.ClusterID = ""
+		msg := fmt.Sprintf("Unsupported endpoint type %d", req.EndpointType)
 		if req.EndpointType == 2 {
 			resp.ErrorCode = kerr.MismatchedEndpointType.Code
 			msg = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
@@ -223,16 +225,6 @@ func (b *Broker) describeCluster(c call, req *kmsg.DescribeClusterRequest) kmsg.
 		}
 	}
 	return resp
-}
-
-func endpointTypeName(t int8) string {
-	switch t {
-	case 1:
-		return "BROKER"
-	case 2:
-		return "CONTROLLER"
-	}
-	return "UNKNOWN"
 }
 
 // endpoints lists the live brokers that have the listener, for the clients on it.

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -107,7 +108,7 @@ func (c *produceCall) appendAll() bool {
 		}
 		res.Partitions = c.results[t.First:t.End]
 		for j := t.First; j < t.End; j++ {
-			if !c.appendOne(topic, t, j) {
+			if !c.appendOne(topic, j) {
 				ok = false
 			}
 		}
@@ -116,14 +117,15 @@ func (c *produceCall) appendAll() bool {
 }
 
 // appendOne appends for one partition.
-func (c *produceCall) appendOne(topic *topicState, t *wire.ProduceTopic, slot int) bool {
+func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 	in := &c.req.Partitions[slot]
 	out := &c.results[slot]
 	*out = wire.ProduceResult{Index: in.Index, BaseOffset: -1, LogAppendTimeMs: -1, LogStartOffset: -1, LeaderID: -1}
 	b := c.b
-	if err := c.check(topic, t, in); err != nil {
+	c.parts[slot] = nil
+	if err := c.check(topic, in); err != nil {
 		b.metrics.failedProduce.Add(1)
-		c.fail(out, err)
+		c.fail(slot, err)
 		return false
 	}
 	p := topic.partition(in.Index)
@@ -141,7 +143,7 @@ func (c *produceCall) appendOne(topic *topicState, t *wire.ProduceTopic, slot in
 		}
 		topic.stats.failedProduce.Add(1)
 		b.metrics.failedProduce.Add(1)
-		c.fail(out, err)
+		c.fail(slot, err)
 		return false
 	}
 	out.BaseOffset, out.LogAppendTimeMs, out.LogStartOffset = res.BaseOffset, res.LogAppendTimeMs, res.LogStartOffset
@@ -152,7 +154,7 @@ func (c *produceCall) appendOne(topic *topicState, t *wire.ProduceTopic, slot in
 }
 
 // check refuses what must not reach the log.
-func (c *produceCall) check(topic *topicState, t *wire.ProduceTopic, in *wire.ProducePartition) error {
+func (c *produceCall) check(topic *topicState, in *wire.ProducePartition) error {
 	switch {
 	case c.req.Acks < -1 || c.req.Acks > 1:
 		return kerr.InvalidRequiredAcks
@@ -161,26 +163,27 @@ func (c *produceCall) check(topic *topicState, t *wire.ProduceTopic, in *wire.Pr
 	case topic == nil && c.req.Version >= 13:
 		return kerr.UnknownTopicID
 	case topic == nil:
-		if err := metadata.ValidateTopicName(string(t.Name)); err != nil {
-			return kerr.InvalidTopicException
-		}
 		return kerr.UnknownTopicOrPartition
 	case topic.internal && c.r.ClientID != adminClientID:
 		return &metadata.Error{Code: kerr.InvalidTopicException.Code, Message: "Cannot append to internal topic " + topic.name}
 	case topic.partition(in.Index) == nil:
 		return kerr.UnknownTopicOrPartition
 	case len(in.Records) == 0:
-		return &metadata.Error{Code: kerr.InvalidRecord.Code, Message: "Produce requests with version " + fmt.Sprint(c.req.Version) + " must have at least one record batch per partition"}
+		return kerr.InvalidRecord
 	}
-	// One batch for each partition, of the current format and not a control batch: Kafka's rules since Produce version 3.
+	// Since Produce version 3: exactly one batch for each partition, of the current format.
 	first, rest, err := batch.Next(in.Records)
 	switch {
+	case errors.Is(err, batch.ErrShort), errors.Is(err, batch.ErrMagic):
+		return kerr.InvalidRecord
 	case err != nil:
 		return nil // the log says what is wrong
 	case len(rest) > 0:
-		return &metadata.Error{Code: kerr.InvalidRecord.Code, Message: "Produce requests with version " + fmt.Sprint(c.req.Version) + " are only allowed to contain exactly one record batch per partition"}
+		return kerr.InvalidRecord
 	case first.IsTransactional():
 		return errNoTransactions
+	case c.req.Version < 7 && first.Codec() == batch.Zstd:
+		return kerr.UnsupportedCompressionType
 	}
 	return nil
 }
@@ -188,20 +191,30 @@ func (c *produceCall) check(topic *topicState, t *wire.ProduceTopic, in *wire.Pr
 // errNoTransactions refuses transactional writes in the words that a user will see.
 var errNoTransactions = &metadata.Error{Code: kerr.InvalidTxnState.Code, Message: "This broker does not support transactions yet; unset transactional.id"}
 
-func (c *produceCall) fail(out *wire.ProduceResult, err error) {
+// fail fills in an error as Kafka does: with a text only where it says more than the code, and with the log's start where the log itself
+// refused the records.
+func (c *produceCall) fail(slot int, err error) {
+	out := &c.results[slot]
 	out.ErrorCode = codeOf(err)
-	out.BaseOffset = -1
+	out.BaseOffset, out.LogAppendTimeMs, out.LogStartOffset = -1, -1, -1
 	var bad *log.InvalidRecordError
+	var said *metadata.Error
 	switch {
 	case errors.As(err, &bad):
-		out.ErrorMessage = &bad.Message
+		out.ErrorMessage = rejection(bad)
 		for i := range bad.Records {
 			out.RecordErrors = append(out.RecordErrors, wire.RecordError{BatchIndex: bad.Records[i].Index, Message: &bad.Records[i].Message})
 		}
-	default:
-		var plain *kerr.Error
-		if !errors.As(err, &plain) || errors.As(err, new(*metadata.Error)) {
-			out.ErrorMessage = messageOf(err)
+	case errors.As(err, &said):
+		out.ErrorMessage = messageOf(err)
+	case errors.Is(err, replica.ErrNotEnoughReplicas):
+		out.ErrorMessage = messageOf(err)
+	}
+	if p := c.parts[slot]; p != nil {
+		switch out.ErrorCode {
+		case kerr.NotLeaderForPartition.Code, kerr.MessageTooLarge.Code, kerr.RecordListTooLarge.Code, kerr.CorruptMessage.Code, kerr.KafkaStorageError.Code:
+		default:
+			out.LogStartOffset = p.Log().StartOffset()
 		}
 	}
 	if out.ErrorCode == kerr.UnknownServerError.Code {
@@ -209,10 +222,23 @@ func (c *produceCall) fail(out *wire.ProduceResult, err error) {
 	}
 }
 
+// rejection is Kafka's summary of bad records.
+func rejection(bad *log.InvalidRecordError) *string {
+	if len(bad.Records) == 0 {
+		return &bad.Message
+	}
+	var list []string
+	for _, r := range bad.Records[:min(3, len(bad.Records))] {
+		list = append(list, fmt.Sprintf("RecordError(batchIndex=%d, message='%s')", r.Index, r.Message))
+	}
+	text := fmt.Sprintf("One or more records have been rejected due to %d record errors in total, and only showing the first three errors at most: [%s]", len(bad.Records), strings.Join(list, ", "))
+	return &text
+}
+
 // Acknowledged implements replica.Acker.
 func (c *produceCall) Acknowledged(slot int, err error) {
 	if err != nil {
-		c.fail(&c.results[slot], err)
+		c.fail(slot, err)
 	}
 	c.finished()
 }
@@ -235,7 +261,7 @@ func (c *produceCall) finished() {
 func (c *produceCall) hintLeader(out *wire.ProduceResult, p *replica.Partition) {
 	l := p.Leadership()
 	node, ok := c.b.endpoint(l.Leader, c.r.Conn.Listener())
-	if !ok {
+	if !ok || l.Leader == c.b.set.nodeID {
 		return
 	}
 	out.LeaderID, out.LeaderEpoch = l.Leader, l.Epoch
