@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -45,6 +46,7 @@ type sinkRun struct {
 	codecs *codecs
 	policy *errorPolicy
 	cl     *kgo.Client
+	group  string
 	max    int
 	rec    plugins.Record
 	topics map[string]bool
@@ -165,7 +167,11 @@ func (s *sinkRun) subscribe() error {
 	defaults := map[string]string{"group.id": "connect-" + s.id.connector}
 	props := s.clientProps("consumer", s.p, defaults)
 	s.max = intProp(props, "max.poll.records", 500)
+	s.group = props["group.id"]
 	opts := []kgo.Opt{
+		// A static member (KIP-345): after a crash the task takes its old place at once, instead of waiting for the session of the one
+		// that died to run out. A worker that still runs the task is fenced by it.
+		kgo.InstanceID(s.label("consumer")),
 		kgo.ConsumerGroup(props["group.id"]), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(s.onAssigned), kgo.OnPartitionsRevoked(s.onRevoked), kgo.OnPartitionsLost(s.onLost),
 	}
@@ -683,4 +689,14 @@ func (s *sinkRun) finish(failed error) {
 	}
 	s.mu.Unlock()
 	s.cl.CloseAllowingRebalance()
+	s.leave()
+}
+
+// leave takes the static member out of the group, as closing a client does not: the partitions are free for the other tasks at once.
+func (s *sinkRun) leave() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if _, err := s.w.adm.LeaveGroup(ctx, kadm.LeaveGroup(s.group).InstanceIDs(s.label("consumer")).Reason("the task was stopped")); err != nil {
+		s.log.Debug("could not leave the group; its coordinator will notice", "error", err)
+	}
 }
