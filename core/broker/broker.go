@@ -27,7 +27,7 @@ type Quorum interface {
 	// Do decides on the newest image, and returns when the records are committed and all subscribers have seen them.
 	Do(ctx context.Context, decide func(*metadata.Image) ([]metadata.Record, error)) error
 	// Subscribe calls fn for the current image (as a change from the empty one) and then for each change, in order.
-	Subscribe(fn func(old, new *metadata.Image, d metadata.Delta))
+	Subscribe(fn func(before, after *metadata.Image, d metadata.Delta))
 	// WaitReady waits until the node can decide or has followed a leader.
 	WaitReady(ctx context.Context) error
 }

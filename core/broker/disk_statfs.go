@@ -10,5 +10,6 @@ func diskSpace(path string) (total, usable int64) {
 	if err := unix.Statfs(path, &st); err != nil {
 		return -1, -1
 	}
+	//nolint:unconvert // the types differ between systems
 	return int64(st.Blocks) * int64(st.Bsize), int64(st.Bavail) * int64(st.Bsize)
 }

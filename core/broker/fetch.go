@@ -112,7 +112,7 @@ func (c *fetchCall) collect() {
 		for i := range c.req.Topics {
 			t := &c.req.Topics[i]
 			topic := c.b.topicFor(t.Name, t.ID)
-			name := ""
+			var name string
 			if topic != nil {
 				name = topic.name
 			} else {

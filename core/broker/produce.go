@@ -177,7 +177,7 @@ func (c *produceCall) check(topic *topicState, in *wire.ProducePartition) error 
 	case errors.Is(err, batch.ErrShort), errors.Is(err, batch.ErrMagic):
 		return kerr.InvalidRecord
 	case err != nil:
-		return nil // the log says what is wrong
+		return fmt.Errorf("%w: %w", log.ErrCorruptMessage, err)
 	case len(rest) > 0:
 		return kerr.InvalidRecord
 	case first.IsTransactional():

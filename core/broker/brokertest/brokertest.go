@@ -99,7 +99,7 @@ func (c *Cluster) Stop(t testing.TB) {
 	require.NoError(t, c.Broker.Close(ctx))
 	require.NoError(t, c.Quorum.Close())
 	c.stop()
-	<-c.done
+	require.NoError(t, <-c.done)
 	c.Broker = nil
 }
 
