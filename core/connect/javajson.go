@@ -72,6 +72,9 @@ func appendJSON(b []byte, v any) ([]byte, error) {
 	case float64:
 		return appendJavaDouble(b, x)
 	case map[string]any:
+		if x == nil {
+			return append(b, "null"...), nil
+		}
 		b = append(b, '{')
 		for i, k := range hashMapOrder(x) {
 			if i > 0 {

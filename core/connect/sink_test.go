@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -315,9 +316,10 @@ func TestTopicsAreFoundByTheirName(t *testing.T) {
 	delete(c, "topics")
 	w.MustCreate(name, c)
 	require.Eventually(t, func() bool { return len(s.records()) == 2 }, 20*time.Second, time.Millisecond)
-	topics, err := w.ActiveTopics(name)
-	require.NoError(t, err)
-	require.Equal(t, []string{name + "-a", name + "-b"}, topics)
+	require.Eventually(t, func() bool {
+		topics, err := w.ActiveTopics(name)
+		return err == nil && slices.Equal(topics, []string{name + "-a", name + "-b"})
+	}, 10*time.Second, 5*time.Millisecond)
 }
 
 func TestTransformsSeeSinkRecordsAndDropThem(t *testing.T) {

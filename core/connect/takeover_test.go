@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/connect/connecttest"
 )
@@ -162,4 +165,28 @@ func TestAWorkerDoesNotRunBesideALiveCluster(t *testing.T) {
 	defer cancel()
 	cl.PollFetches(ctx)
 	require.ErrorContains(t, runWorker(t, kafka, props), "has 1 active members: another Connect cluster is running on it")
+}
+
+func TestAWorkerWaitsForTheGroupsOfAYoungCluster(t *testing.T) {
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	require.NoError(t, err)
+	defer c.Close()
+	props := internalTopics(t)
+	asked := 0
+	c.ControlKey(int16(kmsg.DescribeGroups), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		res := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
+		g := kmsg.NewDescribeGroupsResponseGroup()
+		g.Group = props["group.id"]
+		if asked++; asked <= 2 {
+			g.ErrorCode = kerr.CoordinatorNotAvailable.Code
+		} else {
+			g.State, g.ProtocolType = "Stable", "connect"
+			g.Members = append(g.Members, kmsg.NewDescribeGroupsResponseGroupMember())
+		}
+		res.Groups = append(res.Groups, g)
+		return res, nil, true
+	})
+	require.ErrorContains(t, runWorker(t, []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, props), "has 1 active members")
+	require.Equal(t, 3, asked)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -186,12 +187,26 @@ func (w *Worker) awaitCluster(ctx context.Context) error {
 
 // ensureAlone refuses to run beside a Kafka Connect cluster that is alive on the same group.
 func (w *Worker) ensureAlone(ctx context.Context) error {
-	groups, err := w.adm.DescribeGroups(ctx, w.set.groupID)
-	if err != nil {
-		return fmt.Errorf("describe group %q: %w", w.set.groupID, err)
+	var g kadm.DescribedGroup
+	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+		groups, err := w.adm.DescribeGroups(ctx, w.set.groupID)
+		g = groups[w.set.groupID]
+		if err == nil {
+			err = g.Err
+		}
+		if err == nil || errors.Is(err, kerr.GroupIDNotFound) {
+			break
+		}
+		if !kerr.IsRetriable(err) {
+			return fmt.Errorf("describe group %q: %w", w.set.groupID, err)
+		}
+		// A cluster that has never had a group makes the topic of groups now, and one that has just started loads them.
+		w.log.Warn("the group's coordinator does not answer yet", "group", w.set.groupID, "error", err)
+		if err := sleep(ctx, delay); err != nil {
+			return err
+		}
 	}
-	g := groups[w.set.groupID]
-	if g.Err == nil && len(g.Members) > 0 {
+	if len(g.Members) > 0 {
 		return fmt.Errorf("group %q has %d active members: another Connect cluster is running on it. This worker runs all connectors by itself; stop the others first, or choose another group.id and other internal topics", w.set.groupID, len(g.Members))
 	}
 	return nil
