@@ -16,7 +16,7 @@ import (
 	"github.com/moldau-io/moldau/connectors/datagen"
 	"github.com/moldau-io/moldau/connectors/elasticsearch"
 	"github.com/moldau-io/moldau/connectors/file"
-	// mysql
+	"github.com/moldau-io/moldau/connectors/mysql"
 	"github.com/moldau-io/moldau/connectors/postgres"
 	"github.com/moldau-io/moldau/connectors/s3"
 	"github.com/moldau-io/moldau/core/broker"
@@ -143,7 +143,7 @@ func (n *Node) startRegistry(local []kgo.Opt, launch launcher, waits *[]<-chan s
 // connectors registers everything that ships.
 func connectors(r *plugins.Registry) {
 	postgres.Register(r)
-	// mysql.Register(r)
+	mysql.Register(r)
 	s3.Register(r)
 	elasticsearch.Register(r)
 	file.Register(r)

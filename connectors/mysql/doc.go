@@ -1,0 +1,3 @@
+// Package mysql captures row changes of a MySQL or MariaDB server from its binlog: Debezium's MySQL and MariaDB connectors, with their
+// configuration, events and offsets.
+package mysql

@@ -1,0 +1,360 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/go-mysql-org/go-mysql/mysql"
+
+	"github.com/moldau-io/moldau/connectors/cdc"
+	"github.com/moldau-io/moldau/plugins"
+	"github.com/moldau-io/moldau/plugins/data"
+)
+
+// snapshot reads the captured tables as of one position of the binlog and hands their rows on as events of op r. One record is held back
+// all the time, as the last one of a table and of the snapshot are marked.
+type snapshot struct {
+	cfg     *config
+	log     *slog.Logger
+	queue   *cdc.Queue
+	met     *cdc.Metrics
+	em      *cdc.Emitter
+	onError func(error) error
+
+	partition map[string]any
+	at        offset
+	running   *offset // position of all records but the last
+	file      data.Value
+
+	out   []plugins.SourceRecord
+	bytes int64
+	first bool // no row was read yet
+	chunk int
+	rel   *relation
+	rows  int64 // of the present table
+	ctx   context.Context
+}
+
+// Values of source.snapshot.
+var (
+	markFirst   = data.String("first")
+	markFirstIn = data.String("first_in_data_collection")
+	markTrue    = data.String("true")
+	markLastIn  = data.String("last_in_data_collection")
+	markLast    = data.String("last")
+)
+
+// take runs the snapshot. It returns the finished position.
+func (s *snapshot) take(ctx context.Context, cat *catalog) (*offset, error) {
+	s.met.SnapshotRunning.Store(true)
+	s.met.SnapshotStart.Store(time.Now().UnixMilli())
+	s.met.SnapshotEnd.Store(0)
+	end, err := s.run(ctx, cat)
+	s.met.SnapshotRunning.Store(false)
+	s.met.SnapshotEnd.Store(time.Now().UnixMilli())
+	s.met.SnapshotCompleted.Store(err == nil)
+	s.met.SnapshotAborted.Store(err != nil)
+	return end, err
+}
+
+func (s *snapshot) run(ctx context.Context, cat *catalog) (*offset, error) {
+	all, err := cat.tables()
+	if err != nil {
+		return nil, err
+	}
+	var list []cdc.TableID
+	for _, id := range all {
+		if s.cfg.SnapshotIncludes(id) {
+			list = append(list, id)
+		}
+	}
+	state, release, err := s.freeze(ctx, cat, list)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	defer func() { _, _ = cat.query("ROLLBACK") }()
+	s.at = offset{file: state.file, pos: state.pos, gtidText: state.gtids, seconds: time.Now().Unix()}
+	s.log.Info("reading tables", "file", s.at.file, "pos", s.at.pos, "gtids", s.at.gtidText, "tables", len(list))
+	if state.gtids != "" {
+		if s.at.gtids, err = parseGTIDs(s.cfg.flavor, state.gtids); err != nil {
+			return nil, err
+		}
+	}
+	running := s.at
+	running.snapshot = true
+	s.running, s.file, s.ctx, s.first = &running, data.String(s.at.file), ctx, true
+	s.chunk = max(1, min(chunkRecords, s.cfg.SnapshotFetchSize, s.cfg.MaxBatch))
+	s.met.SnapshotTables.Store(int64(len(list)))
+	s.met.SnapshotTablesLeft.Store(int64(len(list)))
+	b := newBuilder(s.cfg, cat, s.log)
+	for _, id := range list {
+		if err := s.table(cat, b, id); err != nil {
+			return nil, err
+		}
+		s.met.SnapshotTablesLeft.Add(-1)
+	}
+	return s.finish()
+}
+
+// freeze begins a transaction whose view of the tables and the returned position agree: a change is either in both or in none. release
+// gives up what locks are left.
+//
+// With snapshot.locking.mode minimal and extended all commits are held back for an instant, by a global lock or, where the user may not
+// take it, by locks on the captured tables. MariaDB tells the position of a view by itself. With none, the transactions that are executed
+// are looked up before the view is made: it may have more, which then come twice, never less.
+func (s *snapshot) freeze(ctx context.Context, cat *catalog, list []cdc.TableID) (state binlogState, release func(), err error) {
+	nothing := func() {}
+	begin := func() error {
+		if _, err := cat.query("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"); err != nil {
+			return err
+		}
+		_, err := cat.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+		return err
+	}
+	if _, err := cat.query(fmt.Sprintf("SET SESSION lock_wait_timeout = %d", max(1, s.cfg.lockTimeout.Milliseconds()/1000))); err != nil {
+		return state, nothing, err
+	}
+	if s.cfg.mariadb && s.cfg.locking != "extended" {
+		if err := begin(); err != nil {
+			return state, nothing, err
+		}
+		ok, err := cat.viewPosition(&state)
+		if ok || err != nil {
+			return state, nothing, err
+		}
+		if _, err := cat.query("ROLLBACK"); err != nil {
+			return state, nothing, err
+		}
+	}
+	if s.cfg.locking == "none" {
+		if state, err = cat.binlogPosition(); err != nil {
+			return state, nothing, err
+		}
+		return state, nothing, begin()
+	}
+	unlock := func() { _, _ = cat.query("UNLOCK TABLES") }
+	_, err = cat.query("FLUSH TABLES WITH READ LOCK")
+	if denied(err) {
+		s.log.Info("the user may not lock all tables, locking the captured ones", "error", err)
+		other, oerr := openCatalog(ctx, s.cfg)
+		if oerr != nil {
+			return state, nothing, oerr
+		}
+		names := make([]string, len(list))
+		for i, id := range list {
+			names[i] = quoteIdent(id.Catalog) + "." + quoteIdent(id.Table) + " READ"
+		}
+		if len(names) > 0 {
+			if _, oerr = other.query(fmt.Sprintf("SET SESSION lock_wait_timeout = %d", max(1, s.cfg.lockTimeout.Milliseconds()/1000))); oerr == nil {
+				_, oerr = other.query("LOCK TABLES " + strings.Join(names, ", "))
+			}
+			if oerr != nil {
+				other.close()
+				if denied(oerr) {
+					return state, nothing, fatalf("the user may lock neither all tables (RELOAD) nor the captured ones (LOCK TABLES): grant one of these, or set snapshot.locking.mode=none: %w", oerr)
+				}
+				return state, nothing, oerr
+			}
+		}
+		unlock = other.close
+		err = nil
+	}
+	if err != nil {
+		return state, nothing, fmt.Errorf("lock tables (snapshot.lock.timeout.ms): %w", err)
+	}
+	if err = begin(); err == nil {
+		state, err = cat.binlogPosition()
+	}
+	if err != nil || s.cfg.locking != "extended" {
+		unlock()
+		unlock = nothing
+	}
+	return state, unlock, err
+}
+
+// viewPosition reads the position of the present transaction's view of the tables, which MariaDB knows.
+func (c *catalog) viewPosition(s *binlogState) (ok bool, err error) {
+	r, err := c.query("SHOW STATUS LIKE 'binlog_snapshot_%'")
+	if err != nil {
+		return false, err
+	}
+	for i := range r.RowNumber() {
+		switch strings.ToLower(cell(r, i, 0)) {
+		case "binlog_snapshot_file":
+			s.file = cell(r, i, 1)
+		case "binlog_snapshot_position":
+			if _, err := fmt.Sscan(cell(r, i, 1), &s.pos); err != nil {
+				return false, nil
+			}
+		}
+	}
+	if s.file == "" || s.file == "none" || s.pos == 0 {
+		return false, nil
+	}
+	s.gtids, err = c.text(fmt.Sprintf("SELECT BINLOG_GTID_POS(%s, %d)", quoteLiteral(s.file), s.pos))
+	return true, err
+}
+
+// finish marks the held record as the last and lets everything go.
+func (s *snapshot) finish() (*offset, error) {
+	end := s.at
+	if n := len(s.out); n > 0 {
+		s.mark(&s.out[n-1], markLast)
+		s.out[n-1].SourceOffset = &end
+	} else { // an empty database: the end is worth storing all the same
+		s.out = append(s.out, plugins.SourceRecord{SourcePartition: s.partition, SourceOffset: &end})
+	}
+	err := s.queue.Put(s.ctx, s.out, s.bytes)
+	s.out, s.bytes = nil, 0
+	return &end, err
+}
+
+// mark sets source.snapshot of a record that nobody else has seen yet.
+func (s *snapshot) mark(rec *plugins.SourceRecord, v data.Value) {
+	if st := rec.Value.Struct(); st != nil {
+		st.Values[2].Struct().Values[srcSnapshot] = v
+	}
+}
+
+// table reads one table.
+func (s *snapshot) table(cat *catalog, b *builder, id cdc.TableID) error {
+	info, err := cat.table(id)
+	if err != nil {
+		return err
+	}
+	if info == nil {
+		return nil
+	}
+	if s.rel, err = b.fromCatalog(id, info); err != nil {
+		return err
+	}
+	var cols []string
+	plan := s.rel.plan[:0:0]
+	for _, p := range s.rel.plan {
+		if p.at < 0 {
+			continue
+		}
+		name := quoteIdent(p.name)
+		if p.code.kind == kindFloat { // as itself a FLOAT is printed with 6 digits
+			name = "(" + name + " + 0e0)"
+		}
+		cols = append(cols, name)
+		plan = append(plan, p)
+	}
+	s.rel.plan = plan
+	if len(cols) == 0 {
+		return nil
+	}
+	from := quoteIdent(id.Catalog) + "." + quoteIdent(id.Table)
+	if own := s.cfg.SelectOverride(id); own != "" {
+		from = "(" + strings.TrimRight(strings.TrimSpace(own), ";") + ") moldau_rows"
+	}
+	s.rows = 0
+	started := time.Now()
+	s.log.Info("reading table", "table", id.String())
+	var result mysql.Result
+	if err := cat.conn.ExecuteSelectStreaming("SELECT "+strings.Join(cols, ", ")+" FROM "+from, &result, s.row, nil); err != nil {
+		if me := serverError(err); me != nil && me.Code == mysql.ER_NO_SUCH_TABLE {
+			return nil // dropped since it was listed
+		}
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		return fmt.Errorf("snapshot of %s: %w", id, err)
+	}
+	if s.rows > 0 && !(s.rows == 1 && s.isMarked(markFirst)) {
+		s.mark(&s.out[len(s.out)-1], markLastIn)
+	}
+	s.log.Info("read table", "table", id.String(), "rows", s.rows, "took", time.Since(started).Round(time.Millisecond))
+	return nil
+}
+
+func (s *snapshot) isMarked(v data.Value) bool {
+	return s.out[len(s.out)-1].Value.Struct().Values[2].Struct().Values[srcSnapshot].Equal(v)
+}
+
+var errColumns = errors.New("the result set has another number of columns than asked for")
+
+// row converts a row of the result set, which is overwritten afterwards. Waiting for room in the queue holds the server back.
+func (s *snapshot) row(fields []mysql.FieldValue) error {
+	if len(fields) != len(s.rel.plan) {
+		return errColumns
+	}
+	ar := &s.em.Arena
+	vals := ar.Values(len(s.rel.table.Columns))
+	size := 0
+	for i := range s.rel.plan {
+		p := &s.rel.plan[i]
+		v, n, err := p.code.field(ar, &fields[i])
+		size += n
+		if err == nil && v.IsNull() && fields[i].Type != mysql.FieldValueTypeNull {
+			v, err = s.rel.missing(p)
+		}
+		if err != nil {
+			s.met.Stats.Erroneous.Add(1)
+			return s.onError(fmt.Errorf("table %s, column %s: %w", s.rel.id, p.name, err))
+		}
+		vals[p.at] = v
+	}
+	// The held record is complete now; let full chunks go, all but the new one.
+	if len(s.out) >= s.chunk {
+		recs, bytes := s.out, s.bytes
+		s.out, s.bytes = make([]plugins.SourceRecord, 0, s.chunk), 0
+		if err := s.queue.Put(s.ctx, recs, bytes); err != nil {
+			return err
+		}
+	}
+	src := ar.Values(srcLen)
+	copy(src, s.rel.source)
+	src[srcTsMs], src[srcTsUs], src[srcTsNs] = data.Int64(s.at.seconds*1e3), data.Int64(s.at.seconds*1e6), data.Int64(s.at.seconds*1e9)
+	src[srcServerID], src[srcFile], src[srcPos], src[srcRow] = data.Int64(0), s.file, data.Int64(int64(s.at.pos)), data.Int32(0)
+	switch {
+	case s.first:
+		src[srcSnapshot] = markFirst
+	case s.rows == 0:
+		src[srcSnapshot] = markFirstIn
+	default:
+		src[srcSnapshot] = markTrue
+	}
+	s.rows++
+	s.first = false
+	s.met.SnapshotRows.Add(1)
+	now := time.Now().UnixNano()
+	from := len(s.out)
+	s.out = s.em.Append(s.out, &cdc.Change{Table: s.rel.table, Op: cdc.OpRead, After: vals, Source: src, Nanos: now})
+	for i := from; i < len(s.out); i++ {
+		s.out[i].SourcePartition, s.out[i].SourceOffset = s.partition, s.running
+		s.bytes += recordOverhead + 2*int64(size)
+	}
+	s.met.LastEventMillis.Store(now / 1e6)
+	return nil
+}
+
+// field is the value of a field of a result set, and its size.
+func (x *coding) field(a *cdc.Arena, f *mysql.FieldValue) (data.Value, int, error) {
+	switch f.Type {
+	case mysql.FieldValueTypeNull:
+		return data.Null, 0, nil
+	case mysql.FieldValueTypeUnsigned:
+		if x.kind == kindLongLong && x.unsigned && x.precise {
+			v, err := x.unsignedDecimal(a, f.AsUint64())
+			return v, 8, err
+		}
+		return x.integer(int64(f.AsUint64())), 8, nil
+	case mysql.FieldValueTypeSigned:
+		return x.integer(f.AsInt64()), 8, nil
+	case mysql.FieldValueTypeFloat:
+		if x.schema.Type() == data.TypeFloat32 {
+			return data.Float32(float32(f.AsFloat64())), 4, nil
+		}
+		return data.Float64(f.AsFloat64()), 8, nil
+	}
+	b := f.AsString()
+	v, err := x.parse(a, b)
+	return v, len(b), err
+}
