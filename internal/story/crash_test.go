@@ -182,7 +182,7 @@ func TestNothingIsLostThroughFiftyKills(t *testing.T) {
 			})
 		}
 		// Some kills hit the start, most of them the work.
-		pause := time.Duration(rnd.Int64N(int64(1500 * time.Millisecond)))
+		pause := time.Duration(rnd.Int64N(int64(2 * time.Second)))
 		select {
 		case err := <-done:
 			t.Fatalf("the workload ended: %v", err)
