@@ -17,8 +17,12 @@
 // # One worker
 //
 // This worker joins no group: it runs every connector and task of its internal topics by itself. Assignment is behind one type
-// (assignment in core.go), so that the "connect" group protocol of Kafka Connect can take its place. Until then two workers must not share a
-// group.id: at start the worker asks the group coordinator, and refuses to run when the group has members, which is so while a
-// Kafka Connect cluster on the same topics is still alive. While running it checks that nobody else writes its configuration
-// topic: see worker_lease.go.
+// (assignment in core.go), so that the "connect" group protocol of Kafka Connect can take its place. Until then no two workers should
+// share a group.id, and these hold if they do:
+//
+//   - At start the worker asks the group's coordinator, and refuses to run when the group has members, which is so while a Kafka Connect
+//     cluster on the same topics is alive.
+//   - Every start takes a generation above all that the status topic has seen. A worker that reads a status of a higher generation by a
+//     worker of another id (host:port) has been succeeded: it stops all its connectors without a word in the topics, answers 503
+//     and reports unhealthy (fence in worker.go). So of two workers the later one wins, within the time that a record takes.
 package connect

@@ -62,10 +62,19 @@ type statusStore struct {
 	tasks      map[string]map[int]status
 	topics     map[string]map[string]topicUse // connector -> topic
 	maxGen     int
+	// onStatus sees every status that is read; nil while the topic is being loaded.
+	onStatus func(worker string, generation int)
 }
 
 func newStatusStore(topic string, log *slog.Logger) *statusStore {
 	return &statusStore{topic: topic, log: log, connectors: map[string]status{}, tasks: map[string]map[int]status{}, topics: map[string]map[string]topicUse{}}
+}
+
+// follow calls f for every status from now on.
+func (s *statusStore) follow(f func(worker string, generation int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onStatus = f
 }
 
 func (s *statusStore) handle(r *kgo.Record) {
@@ -89,6 +98,9 @@ func (s *statusStore) apply(key string, value []byte) error {
 			return fmt.Errorf("malformed status: no state")
 		}
 		s.maxGen = max(s.maxGen, st.Generation)
+		if s.onStatus != nil {
+			s.onStatus(st.WorkerID, st.Generation)
+		}
 	}
 	gone := value == nil || st.State == StateDestroyed
 	if name, ok := strings.CutPrefix(key, keyStatusConnector); ok {

@@ -16,7 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau-io/moldau/core/connect"
 	"github.com/moldau-io/moldau/core/connect/connecttest"
+	"github.com/moldau-io/moldau/plugins"
 )
 
 // TestAKafkaConnectClusterIsTakenOver starts a worker on the very records that a Kafka Connect 4.3 left behind: connectors running, paused,
@@ -189,4 +191,27 @@ func TestAWorkerWaitsForTheGroupsOfAYoungCluster(t *testing.T) {
 	})
 	require.ErrorContains(t, runWorker(t, []kgo.Opt{kgo.SeedBrokers(c.ListenAddrs()...)}, props), "has 1 active members")
 	require.Equal(t, 3, asked)
+}
+
+func TestOfTwoWorkersTheLaterOneWins(t *testing.T) {
+	kafka, props, topic, name := cluster(t), internalTopics(t), unique(t, "t"), unique(t, "s")
+	createTopic(t, kafka, topic, 1)
+	s := newScript(name)
+	s.poll = func(ctx context.Context, n int64) ([]plugins.SourceRecord, error) {
+		pause(ctx, time.Millisecond)
+		return sequence(topic, n, 1), nil
+	}
+	first := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props})
+	first.MustCreate("c", map[string]string{"connector.class": "ScriptSource", "script": name})
+	first.Await("c", "RUNNING", "RUNNING")
+	second := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props, Config: func(c *connect.Config) { c.AdvertisedURL = "http://127.0.0.1:9999" }})
+	require.Eventually(t, func() bool { return first.Health().Status == "unhealthy" }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.stops == 1 }, 20*time.Second, 5*time.Millisecond)
+	_, err := first.Connectors()
+	require.EqualError(t, err, "This worker has been succeeded by worker 127.0.0.1:9999, which runs the connectors now")
+	first.Shutdown()
+	second.Await("c", "RUNNING", "RUNNING")
+	st, err := second.TaskStatus("c", 0)
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:9999", st.WorkerID)
 }

@@ -35,6 +35,7 @@ type Worker struct {
 	readyC    chan struct{}
 	readyOnce sync.Once
 	gen       atomic.Int64
+	successor atomic.Pointer[string] // the worker that fenced this one
 
 	writeMu sync.Mutex // orders what this worker writes to the configuration topic
 	runCtx  context.Context
@@ -232,6 +233,11 @@ func (w *Worker) internalTopics() []internalTopic {
 
 // begin gives the core what the topics say and lets it follow them from now on.
 func (w *Worker) begin() {
+	w.status.follow(func(worker string, generation int) {
+		if generation > w.generation() && worker != w.set.workerID {
+			w.fence(worker, generation)
+		}
+	})
 	views := w.configs.follow(func(ch change, v connectorView) {
 		switch {
 		case ch.connector != "":
@@ -250,7 +256,20 @@ func (w *Worker) begin() {
 	}
 }
 
+// fence stops everything for good: another worker runs the connectors now. It may hold locks of the stores and must not wait for them.
+func (w *Worker) fence(worker string, generation int) {
+	if !w.successor.CompareAndSwap(nil, &worker) {
+		return
+	}
+	w.log.Error("another worker has taken over the connectors of this group; this one stops its own. Workers that run at the same time need group.ids and internal topics of their own", "worker", worker, "generation", generation)
+	w.ready.Store(false)
+	w.herd.post(evShutdown{})
+}
+
 func (w *Worker) putStatus(e effStatus) {
+	if w.successor.Load() != nil {
+		return // it is the other one's word that counts
+	}
 	st := status{State: e.state, WorkerID: w.set.workerID, Generation: w.generation()}
 	if e.trace != "" {
 		st.Trace = &e.trace

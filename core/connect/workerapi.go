@@ -18,6 +18,9 @@ func fail(code int, format string, args ...any) error {
 
 // notReady answers requests that come before the topics were read.
 func (w *Worker) notReady() error {
+	if by := w.successor.Load(); by != nil {
+		return fail(503, "This worker has been succeeded by worker %s, which runs the connectors now", *by)
+	}
 	if !w.ready.Load() {
 		return fail(503, "Connect worker is starting up and has not read its configuration yet")
 	}
@@ -46,6 +49,9 @@ func (w *Worker) ServerInfo() api.ServerInfo {
 
 // Health tells whether the worker can serve (KIP-1017).
 func (w *Worker) Health() api.Health {
+	if by := w.successor.Load(); by != nil {
+		return api.Health{Status: "unhealthy", Message: "Worker has been succeeded by worker " + *by + " and stopped its connectors."}
+	}
 	if !w.ready.Load() {
 		return api.Health{Status: "starting", Message: "Worker is still starting up."}
 	}
