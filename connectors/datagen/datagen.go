@@ -72,20 +72,19 @@ type iteration int64
 func (i iteration) OffsetMap() map[string]any { return map[string]any{"current.iteration": int64(i)} }
 
 type task struct {
-	id         int
-	topic      string
-	quickstart string
-	kind       *kind
-	rate       int64
-	pause      time.Duration
-	limit      int64
-	seed       uint64
-	partition  map[string]any
-	next       int64
-	started    time.Time
-	since      int64 // rows made when started was
-	rng        *rand.Rand
-	pcg        *rand.PCG
+	id        int
+	topic     string
+	kind      *kind
+	rate      int64
+	pause     time.Duration
+	limit     int64
+	seed      uint64
+	partition map[string]any
+	next      int64
+	started   time.Time
+	since     int64 // rows made when started was
+	rng       *rand.Rand
+	pcg       *rand.PCG
 }
 
 const batchRows = 1000
@@ -146,7 +145,7 @@ func (t *task) Poll(ctx context.Context) ([]plugins.SourceRecord, error) {
 	if t.limit >= 0 {
 		n = min(n, t.limit-t.next)
 	}
-	if ctx.Err() != nil || n <= 0 {
+	if n <= 0 || stopped(ctx) {
 		return nil, nil
 	}
 	recs := make([]plugins.SourceRecord, n)
@@ -158,6 +157,8 @@ func (t *task) Poll(ctx context.Context) ([]plugins.SourceRecord, error) {
 	recs[len(recs)-1].SourcePartition, recs[len(recs)-1].SourceOffset = t.partition, iteration(t.next)
 	return recs, nil
 }
+
+func stopped(ctx context.Context) bool { return ctx.Err() != nil }
 
 func (t *task) row(r *plugins.SourceRecord, n, now int64) {
 	t.pcg.Seed(t.seed^uint64(t.id)<<48, uint64(n))

@@ -109,7 +109,7 @@ func (t *sourceTask) Poll(ctx context.Context) ([]plugins.SourceRecord, error) {
 			return nil, fmt.Errorf("%s has a line of more than %d bytes at offset %d", t.name, maxLine, t.pos)
 		}
 		n, err := t.fill()
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("read %s: %w", t.name, err)
 		}
 		if n == 0 {

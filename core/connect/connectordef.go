@@ -195,13 +195,13 @@ func topicRules(raw map[string]string, r *configdef.Result) []topicRule {
 	}
 	groups := splitList(raw["topic.creation.groups"])
 	const prefix = "topic.creation."
-	any := false
+	some := false
 	for k := range raw {
 		if strings.HasPrefix(k, prefix) && k != "topic.creation.groups" {
-			any = true
+			some = true
 		}
 	}
-	if !any && len(groups) == 0 {
+	if !some && len(groups) == 0 {
 		return nil
 	}
 	var rules []topicRule

@@ -76,7 +76,7 @@ func TestJSONIsWrittenAsJacksonDoes(t *testing.T) {
 		{"a\"\\\b\t\n\f\r\x01\x7f/<>&é\u2028😀", `"a\"\\\b\t\n\f\r\u0001` + "\x7f/<>&é\u2028😀" + `"`},
 		{map[string]any{"server": "x", "database": "y"}, `{"server":"x","database":"y"}`},
 		{map[string]any(nil), "null"},
-		{1.0, "1.0"}, {1e10, "1.0E10"}, {0.001, "0.001"}, {1e-5, "1.0E-5"}, {123456.789, "123456.789"}, {-0.0, "0.0"}, {1234567890.5, "1.2345678905E9"},
+		{1.0, "1.0"}, {1e10, "1.0E10"}, {0.001, "0.001"}, {1e-5, "1.0E-5"}, {123456.789, "123456.789"}, {1234567890.5, "1.2345678905E9"},
 	} {
 		b, err := appendJSON(nil, c.v)
 		require.NoError(t, err)

@@ -43,17 +43,16 @@ func guard(f func() error) (err error) {
 
 // errorPolicy is what errors.* of a connector say.
 type errorPolicy struct {
-	id             workID
-	tolerate       bool
-	retryFor       time.Duration // < 0: without end
-	retryDelayMax  time.Duration
-	log            bool
-	logMessages    bool
-	logger         *slog.Logger
-	metrics        *taskMetrics
-	dead           *deadLetters // nil: none
-	secrets        *redactor
-	contextHeaders bool
+	id            workID
+	tolerate      bool
+	retryFor      time.Duration // < 0: without end
+	retryDelayMax time.Duration
+	log           bool
+	logMessages   bool
+	logger        *slog.Logger
+	metrics       *taskMetrics
+	dead          *deadLetters // nil: none
+	secrets       *redactor
 }
 
 func newErrorPolicy(id workID, v configdef.Values, log *slog.Logger, m *taskMetrics, secrets *redactor) *errorPolicy {

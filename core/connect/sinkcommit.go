@@ -29,7 +29,7 @@ func (s *sinkRun) commit(ctx context.Context, full bool) error {
 		s.metrics.committed(0, err)
 		if plugins.IsRetriable(err) || ctx.Err() != nil {
 			s.log.Warn("the task could not say which offsets are safe; none are committed", "error", err)
-			return nil
+			return nil //nolint:nilerr // it is asked again
 		}
 		return fmt.Errorf("offset commit: %w", err)
 	}

@@ -152,7 +152,7 @@ func (s *sourceRun) loop() error {
 		recs, err := s.poll()
 		if err != nil {
 			if s.ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was asked to stop
 			}
 			return err
 		}

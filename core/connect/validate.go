@@ -188,8 +188,10 @@ func (w *Worker) converterProps(resolved map[string]string, kind string) (class 
 func (w *Worker) parseConverters(p *parsed, base *part) {
 	for _, kind := range []string{"key.converter", "value.converter", "header.converter"} {
 		class, _ := w.converterProps(p.resolved, kind)
-		var def *configdef.Def
-		ok := false
+		var (
+			def *configdef.Def
+			ok  bool
+		)
 		if kind == "header.converter" {
 			var s *plugins.Spec[plugins.HeaderConverter]
 			if s, ok = w.cfg.Plugins.HeaderConverter(class); ok {

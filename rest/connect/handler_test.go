@@ -95,7 +95,7 @@ func FuzzBodies(f *testing.F) {
 		if strings.ContainsAny(string(b), "\r\n #?/") || len(b) > 200 {
 			return
 		}
-		req, err := http.NewRequest("GET", "http://h/connectors/"+string(b)+"/config", io.NopCloser(strings.NewReader("")))
+		req, err := http.NewRequest(http.MethodGet, "http://h/connectors/"+string(b)+"/config", io.NopCloser(strings.NewReader("")))
 		if err != nil {
 			return
 		}
