@@ -51,7 +51,7 @@ func newCoding(cfg *config, col column, cs charsets) (*coding, error) {
 	case kindLongLong:
 		b = data.New(data.TypeInt64)
 		if col.unsigned && x.precise {
-			b = cdc.DecimalPrecise.Schema(0, 0)
+			b = cdc.DecimalPrecise.Schema(20, 0)
 		}
 	case kindFloat:
 		b = data.New(data.TypeFloat32)

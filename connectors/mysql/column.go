@@ -324,20 +324,10 @@ func (c *column) typeLength() (length, scale int) {
 		return c.precision, c.scale
 	case kindBit:
 		return c.length, -1
-	case kindEnum, kindSet:
-		n := 0
-		for i, v := range c.values {
-			if c.kind == kindEnum {
-				n = max(n, len([]rune(v)))
-				continue
-			}
-			if i > 0 {
-				n++
-			}
-			n += len([]rune(v))
-		}
-		_ = n
+	case kindEnum:
 		return 1, -1
+	case kindSet:
+		return max(0, 2*len(c.values)-1), -1
 	case kindTime, kindDatetime, kindTimestamp:
 		if c.fsp > 0 {
 			return c.fsp, -1

@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -49,10 +50,15 @@ func (x *coding) defaultValue() (data.Value, bool) {
 		}
 		v, err := x.bits(a, []byte{byte(n >> 56), byte(n >> 48), byte(n >> 40), byte(n >> 32), byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 		return v, err == nil
-	case kindFixed:
-		b := make([]byte, x.length)
-		copy(b, text)
-		text = string(b)
+	case kindFixed, kindBinary:
+		if h, ok := strings.CutPrefix(text, "0x"); ok && !c.quoted { // MySQL 8 prints bytes so
+			if b, err := hex.DecodeString(h); err == nil {
+				text = string(b)
+			}
+		}
+		if n := x.length - len(text); x.kind == kindFixed && n > 0 {
+			text += strings.Repeat("\x00", n)
+		}
 	}
 	v, err := x.parse(a, []byte(text))
 	if err != nil {

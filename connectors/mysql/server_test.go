@@ -68,12 +68,19 @@ func (d *database) exec(sql string, args ...any) {
 // script runs a file statement by statement.
 func (d *database) script(file string) {
 	d.t.Helper()
+	d.each(file, func(string) {})
+}
+
+// each runs a file statement by statement and calls f after each.
+func (d *database) each(file string, f func(sql string)) {
+	d.t.Helper()
 	b, err := os.ReadFile(file)
 	require.NoError(d.t, err)
 	for _, line := range strings.Split(string(b), ";\n") {
 		for _, s := range strings.Split(line, "; ") {
 			if strings.TrimSpace(s) != "" {
 				d.exec(s)
+				f(s)
 			}
 		}
 	}
