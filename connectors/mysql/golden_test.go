@@ -370,17 +370,13 @@ func TestStreamIsDebeziums(t *testing.T) {
 			r.streaming()
 			d.script("testdata/golden_rows.sql")
 			// Defaults come from the catalog as it is when a row arrives: tables that change are followed step by step.
+			inserted := map[string]int{"evo": 1} // by golden_rows.sql
 			d.each("testdata/golden_stream.sql", func(sql string) {
 				for _, table := range []string{"evo", "late", "later"} {
 					if !strings.HasPrefix(sql, "INSERT INTO g."+table+" ") {
 						continue
 					}
-					seen := 0
-					for _, rec := range r.recs {
-						if strings.HasSuffix(rec.Topic, ".g."+table) {
-							seen++
-						}
-					}
+					inserted[table]++
 					r.until(sql, func(recs []plugins.SourceRecord) bool {
 						n := 0
 						for _, rec := range recs {
@@ -388,7 +384,7 @@ func TestStreamIsDebeziums(t *testing.T) {
 								n++
 							}
 						}
-						return n > seen
+						return n >= inserted[table]
 					})
 				}
 			})
