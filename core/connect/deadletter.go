@@ -30,7 +30,7 @@ type deadLetters struct {
 
 func newDeadLetters(ctx context.Context, cl *kgo.Client, topic string, replication int64, lower, headers bool) (*deadLetters, error) {
 	adm := kadm.NewClient(cl)
-	td, err := describeTopic(ctx, adm, topic)
+	td, err := describeTopic(ctx, cl, topic)
 	if err != nil {
 		return nil, err
 	}

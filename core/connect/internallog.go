@@ -18,6 +18,7 @@ import (
 // topic's handler in order, from one goroutine.
 type internalLog struct {
 	cl       *kgo.Client
+	ac       *kgo.Client
 	adm      *kadm.Client
 	log      *slog.Logger
 	handlers map[string]func(*kgo.Record)
@@ -37,8 +38,9 @@ type internalTopic struct {
 }
 
 // ensureInternalTopic creates the topic when it is missing and checks that it can be used.
-func ensureInternalTopic(ctx context.Context, adm *kadm.Client, t internalTopic, create bool) error {
-	td, err := describeTopic(ctx, adm, t.name)
+func ensureInternalTopic(ctx context.Context, cl *kgo.Client, t internalTopic, create bool) error {
+	adm := kadm.NewClient(cl)
+	td, err := describeTopic(ctx, cl, t.name)
 	if err != nil {
 		return err
 	}
@@ -65,7 +67,7 @@ func ensureInternalTopic(ctx context.Context, adm *kadm.Client, t internalTopic,
 			return fmt.Errorf("create topic %q of property %s: %w", t.name, t.property, err)
 		}
 		for td == nil { // until the broker that we ask knows it
-			if td, err = describeTopic(ctx, adm, t.name); err != nil {
+			if td, err = describeTopic(ctx, cl, t.name); err != nil {
 				return err
 			}
 			if td == nil {
@@ -75,8 +77,8 @@ func ensureInternalTopic(ctx context.Context, adm *kadm.Client, t internalTopic,
 			}
 		}
 	}
-	if t.partitions == 1 && len(td.Partitions) != 1 {
-		return fmt.Errorf("topic '%s' supplied via the '%s' property is required to have a single partition in order to guarantee consistency of connector configurations, but found %d partitions", t.name, t.property, len(td.Partitions))
+	if t.partitions == 1 && len(td.leaders) != 1 {
+		return fmt.Errorf("topic '%s' supplied via the '%s' property is required to have a single partition in order to guarantee consistency of connector configurations, but found %d partitions", t.name, t.property, len(td.leaders))
 	}
 	rcs, err := adm.DescribeTopicConfigs(ctx, t.name)
 	if err != nil {
@@ -92,20 +94,39 @@ func ensureInternalTopic(ctx context.Context, adm *kadm.Client, t internalTopic,
 	return nil
 }
 
-// describeTopic returns nil when there is no such topic.
-func describeTopic(ctx context.Context, adm *kadm.Client, name string) (*kadm.TopicDetail, error) {
-	tds, err := adm.ListTopicsWithInternal(ctx, name)
+// topicInfo is what the cluster says about a topic.
+type topicInfo struct {
+	id      [16]byte
+	leaders map[int32]int32 // partition -> broker
+}
+
+// describeTopic returns nil when there is no such topic. It asks the cluster itself: what a client remembers of a topic that was missing is
+// too old for one that has just been made.
+func describeTopic(ctx context.Context, cl *kgo.Client, name string) (*topicInfo, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	rt := kmsg.NewMetadataRequestTopic()
+	rt.Topic = &name
+	req.Topics = append(req.Topics, rt)
+	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {
 		return nil, fmt.Errorf("describe topic %q: %w", name, err)
 	}
-	td, ok := tds[name]
-	switch {
-	case !ok || errors.Is(td.Err, kerr.UnknownTopicOrPartition):
-		return nil, nil
-	case td.Err != nil && !errors.Is(td.Err, kerr.LeaderNotAvailable):
-		return nil, fmt.Errorf("describe topic %q: %w", name, td.Err)
+	if len(resp.Topics) != 1 {
+		return nil, fmt.Errorf("describe topic %q: the broker answers about %d topics", name, len(resp.Topics))
 	}
-	return &td, nil
+	t := resp.Topics[0]
+	err = kerr.ErrorForCode(t.ErrorCode)
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return nil, nil
+	case err != nil && !errors.Is(err, kerr.LeaderNotAvailable):
+		return nil, fmt.Errorf("describe topic %q: %w", name, err)
+	}
+	info := &topicInfo{id: t.TopicID, leaders: make(map[int32]int32, len(t.Partitions))}
+	for _, p := range t.Partitions {
+		info.leaders[p.Partition] = p.Leader
+	}
+	return info, nil
 }
 
 func brokersUpTo(ctx context.Context, adm *kadm.Client, most int64) (int64, error) {
@@ -128,11 +149,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // newInternalLog makes the client that follows the handlers' topics, which must exist. run must be called to make it follow.
-func newInternalLog(ctx context.Context, log *slog.Logger, adm *kadm.Client, opts []kgo.Opt, handlers map[string]func(*kgo.Record)) (*internalLog, error) {
-	l := &internalLog{adm: adm, log: log, handlers: handlers, next: map[string]map[int32]int64{}, changed: make(chan struct{})}
+func newInternalLog(ctx context.Context, log *slog.Logger, ac *kgo.Client, opts []kgo.Opt, handlers map[string]func(*kgo.Record)) (*internalLog, error) {
+	l := &internalLog{ac: ac, adm: kadm.NewClient(ac), log: log, handlers: handlers, next: map[string]map[int32]int64{}, changed: make(chan struct{})}
 	parts := map[string]map[int32]kgo.Offset{}
 	for topic := range handlers {
-		td, err := describeTopic(ctx, adm, topic)
+		td, err := describeTopic(ctx, ac, topic)
 		if err != nil {
 			return nil, err
 		}
@@ -140,7 +161,7 @@ func newInternalLog(ctx context.Context, log *slog.Logger, adm *kadm.Client, opt
 			return nil, fmt.Errorf("topic %q does not exist", topic)
 		}
 		parts[topic], l.next[topic] = map[int32]kgo.Offset{}, map[int32]int64{}
-		for p := range td.Partitions {
+		for p := range td.leaders {
 			parts[topic][p] = kgo.NewOffset().AtStart()
 			l.next[topic][p] = 0
 		}
@@ -262,17 +283,17 @@ func (l *internalLog) waitFor(ctx context.Context, topic string, partition int32
 
 // skipEmpty moves the position past batches that hold no records any more.
 func (l *internalLog) skipEmpty(ctx context.Context, topic string, partition int32, from int64) error {
-	td, err := describeTopic(ctx, l.adm, topic)
+	td, err := describeTopic(ctx, l.ac, topic)
 	if err != nil || td == nil {
 		return err
 	}
 	rp := kmsg.NewFetchRequestTopicPartition()
 	rp.Partition, rp.FetchOffset, rp.PartitionMaxBytes = partition, from, 1<<20
 	rt := kmsg.NewFetchRequestTopic()
-	rt.Topic, rt.TopicID, rt.Partitions = topic, td.ID, []kmsg.FetchRequestTopicPartition{rp}
+	rt.Topic, rt.TopicID, rt.Partitions = topic, td.id, []kmsg.FetchRequestTopicPartition{rp}
 	req := kmsg.NewPtrFetchRequest()
 	req.MaxBytes, req.SessionEpoch, req.IsolationLevel, req.Topics = 1<<20, -1, 1, []kmsg.FetchRequestTopic{rt}
-	resp, err := l.cl.Broker(int(td.Partitions[partition].Leader)).RetriableRequest(ctx, req)
+	resp, err := l.cl.Broker(int(td.leaders[partition])).RetriableRequest(ctx, req)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (r *run) runSource(p *parsed) (err error) {
 			return err
 		}
 		defer ac.Close()
-		s.topics.adm = kadm.NewClient(ac)
+		s.topics.ac, s.topics.adm = ac, kadm.NewClient(ac)
 	}
 	// A task that starts paused waits before it touches anything outside.
 	if !r.awaitStart(p.spec.Version) {

@@ -17,6 +17,7 @@ import (
 // the broker's own auto-creation.
 type topicMaker struct {
 	cl    *kgo.Client
+	ac    *kgo.Client // of adm
 	adm   *kadm.Client
 	log   *slog.Logger
 	rules []topicRule
@@ -77,7 +78,7 @@ func (t *topicMaker) make(ctx context.Context, topic string) error {
 
 func (t *topicMaker) create(ctx context.Context, topic string) error {
 	for delay := 100 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
-		td, err := describeTopic(ctx, t.adm, topic)
+		td, err := describeTopic(ctx, t.ac, topic)
 		if err == nil && td != nil {
 			return nil
 		}

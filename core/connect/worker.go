@@ -130,11 +130,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	for _, t := range w.internalTopics() {
-		if err := ensureInternalTopic(ctx, w.adm, t, w.set.autoInternal); err != nil {
+		if err := ensureInternalTopic(ctx, ac, t, w.set.autoInternal); err != nil {
 			return err
 		}
 	}
-	il, err := newInternalLog(ctx, w.log, w.adm, opts, map[string]func(*kgo.Record){
+	il, err := newInternalLog(ctx, w.log, ac, opts, map[string]func(*kgo.Record){
 		w.set.configTopic: w.configs.handle, w.set.offsetTopic: w.offsets.handle, w.set.statusTopic: w.status.handle,
 	})
 	if err != nil {
