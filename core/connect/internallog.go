@@ -107,12 +107,19 @@ func describeTopic(ctx context.Context, cl *kgo.Client, name string) (*topicInfo
 	rt := kmsg.NewMetadataRequestTopic()
 	rt.Topic = &name
 	req.Topics = append(req.Topics, rt)
-	resp, err := req.RequestWith(ctx, cl)
+	// A broker is named, as metadata requests through the client are answered from its cache.
+	brokers := append(cl.DiscoveredBrokers(), cl.SeedBrokers()...)
+	var kresp kmsg.Response
+	err := errors.New("no broker is known")
+	for i := 0; i < len(brokers) && err != nil && ctx.Err() == nil; i++ {
+		kresp, err = brokers[i].RetriableRequest(ctx, req)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("describe topic %q: %w", name, err)
 	}
-	if len(resp.Topics) != 1 {
-		return nil, fmt.Errorf("describe topic %q: the broker answers about %d topics", name, len(resp.Topics))
+	resp, ok := kresp.(*kmsg.MetadataResponse)
+	if !ok || len(resp.Topics) != 1 {
+		return nil, fmt.Errorf("describe topic %q: the broker's answer is not about it", name)
 	}
 	t := resp.Topics[0]
 	err = kerr.ErrorForCode(t.ErrorCode)
