@@ -35,11 +35,17 @@ const firstRetryDelay = 300 * time.Millisecond
 func guard(f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = &panicError{fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
 	return f()
 }
+
+// panicError is what guard makes of a panic: what the plugin says after it is not to be trusted.
+type panicError struct{ text string }
+
+// Error tells the panic and its stack.
+func (e *panicError) Error() string { return e.text }
 
 // errorPolicy is what errors.* of a connector say.
 type errorPolicy struct {

@@ -176,6 +176,8 @@ func newInternalLog(ctx context.Context, log *slog.Logger, ac *kgo.Client, opts 
 	opts = append(append([]kgo.Opt{}, opts...),
 		kgo.ConsumePartitions(parts),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// A fetch that was sent before all partitions were found holds the others up for as long as it waits.
+		kgo.FetchMaxWait(250*time.Millisecond),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0),
 		kgo.ProducerBatchCompression(kgo.NoCompression()),

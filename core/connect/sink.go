@@ -328,15 +328,19 @@ func (s *sinkRun) loop() error {
 		if fs.IsClientClosed() {
 			return errors.New("the consumer was closed")
 		}
-		s.mu.Lock()
-		s.cl.AllowRebalance()
-		err := s.iterate(fs)
-		s.mu.Unlock()
-		if err != nil {
+		if err := s.turn(fs); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// turn is one turn of the loop after a poll. A task that panics leaves mu free.
+func (s *sinkRun) turn(fs kgo.Fetches) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cl.AllowRebalance()
+	return s.iterate(fs)
 }
 
 // followTarget pauses and resumes the whole task.

@@ -129,6 +129,48 @@ func TestASinkThatFailsCommitsNothing(t *testing.T) {
 	require.Eventually(t, func() bool { return len(s.records()) == 10 }, 30*time.Second, 5*time.Millisecond)
 }
 
+func TestASinkThatFailsHasCommittedWhatIsSafe(t *testing.T) {
+	kafka, topic, name := cluster(t), unique(t, "t"), unique(t, "s")
+	createTopic(t, kafka, topic, 1)
+	fill(t, kafka, topic, 0, 10)
+	s := newScript(name)
+	s.hold = map[plugins.TopicPartition]int64{{Topic: topic}: 7}
+	s.put = func(recs []plugins.SinkRecord, _ plugins.SinkEnv) error {
+		if len(recs) > 0 && recs[0].Offset >= 10 {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: internalTopics(t)})
+	w.MustCreate(name, sinkConfig(name, topic))
+	require.Eventually(t, func() bool { return len(s.records()) == 10 }, 30*time.Second, 5*time.Millisecond)
+	fill(t, kafka, topic, 10, 1)
+	w.Await(name, "RUNNING", "FAILED")
+	require.Equal(t, int64(7), committed(t, kafka, "connect-"+name, topic, 0), "what it held back is not made safe by a failure")
+}
+
+func TestASinkThatPanicsFailsAndCommitsNothing(t *testing.T) {
+	kafka, topic, name := cluster(t), unique(t, "t"), unique(t, "s")
+	createTopic(t, kafka, topic, 1)
+	fill(t, kafka, topic, 0, 10)
+	s := newScript(name)
+	s.put = func(recs []plugins.SinkRecord, _ plugins.SinkEnv) error {
+		if len(recs) > 0 && recs[0].Offset >= 10 {
+			panic("what now")
+		}
+		return nil
+	}
+	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: internalTopics(t)})
+	w.MustCreate(name, sinkConfig(name, topic))
+	require.Eventually(t, func() bool { return len(s.records()) == 10 }, 30*time.Second, 5*time.Millisecond)
+	fill(t, kafka, topic, 10, 1)
+	w.Await(name, "RUNNING", "FAILED")
+	st, err := w.TaskStatus(name, 0)
+	require.NoError(t, err)
+	require.Contains(t, st.Trace, "panic: what now")
+	require.Equal(t, int64(-1), committed(t, kafka, "connect-"+name, topic, 0))
+}
+
 func TestOnlySafeOffsetsAreCommitted(t *testing.T) {
 	kafka, topic, name := cluster(t), unique(t, "t"), unique(t, "s")
 	createTopic(t, kafka, topic, 1)

@@ -94,16 +94,17 @@ func (s *sinkRun) store(set map[string]map[int32]kgo.EpochOffset) error {
 	return failed
 }
 
-// finish gives all partitions back. After an error nothing is committed: what the task had safe was at the last commit, and the rest is
-// delivered again.
+// finish gives all partitions back. Also after an error it commits, as Kafka Connect does: what the task says is safe then, without
+// making more of it safe, so that a restart begins with the record that failed and does not write what lies before it once more. Only a
+// panic leaves offsets alone.
 func (s *sinkRun) finish(failed error) {
 	s.mu.Lock()
 	s.over = true
-	if failed == nil && len(s.parts) > 0 {
+	if p := (*panicError)(nil); len(s.parts) > 0 && !errors.As(failed, &p) {
 		// Not the run's context, which is done: the task may still make safe what it has.
 		ctx, cancel := context.WithTimeout(context.Background(), s.w.set.graceful*4/5)
 		err := guard(func() error {
-			err := s.commit(ctx, true)
+			err := s.commit(ctx, failed == nil)
 			var tps []plugins.TopicPartition
 			for tp := range s.parts {
 				tps = append(tps, tp)
