@@ -159,3 +159,17 @@ func FuzzLineEnd(f *testing.F) {
 		require.LessOrEqual(t, total, len(b))
 	})
 }
+
+func TestTheSinkDoesNotCallSafeWhatItCouldNotWrite(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("no /dev/full")
+	}
+	task := &sinkTask{}
+	require.NoError(t, task.Start(t.Context(), plugins.SinkEnv{}, parse(t, sinkConfig(), map[string]string{"file": "/dev/full"})))
+	require.ErrorContains(t, task.Put(t.Context(), []plugins.SinkRecord{{OriginalTopic: "t", Offset: 7, Value: data.String("a")}}), "no space left")
+	next, err := task.PreCommit(t.Context(), false)
+	if err == nil { // this device cannot be synced
+		require.Empty(t, next)
+	}
+	require.NoError(t, task.Stop())
+}

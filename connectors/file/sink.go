@@ -52,10 +52,12 @@ func (t *sinkTask) Put(_ context.Context, recs []plugins.SinkRecord) error {
 		if err := t.w.WriteByte('\n'); err != nil {
 			return fmt.Errorf("write %s: %w", t.out.Name(), err)
 		}
-		t.next[plugins.TopicPartition{Topic: r.OriginalTopic, Partition: r.Partition}] = r.Offset + 1
 	}
 	if err := t.w.Flush(); err != nil {
 		return fmt.Errorf("write %s: %w", t.out.Name(), err)
+	}
+	for i := range recs {
+		t.next[plugins.TopicPartition{Topic: recs[i].OriginalTopic, Partition: recs[i].Partition}] = recs[i].Offset + 1
 	}
 	return nil
 }

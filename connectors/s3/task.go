@@ -124,7 +124,7 @@ func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
 
 func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now time.Time) error {
 	if !p.started {
-		p.started, p.first = true, r.Offset
+		p.started, p.first, p.next = true, r.Offset, r.Offset
 		if p.safe < 0 {
 			p.safe = r.Offset
 		}

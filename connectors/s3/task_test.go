@@ -214,3 +214,14 @@ func TestFieldAndTimePathsShareAClosing(t *testing.T) {
 	require.Contains(t, names, "topics/t/s=20/ms=100/t+0+0000000010.json")
 	require.Contains(t, names, "topics/t/s=20/ms=200/t+0+0000000025.json", "the second closing begins at 25")
 }
+
+func TestARefusedFirstRecordIsWhereTheTaskBeginsAgain(t *testing.T) {
+	srv := servers.TestS3(t)
+	w := newWorker(t, srv, bucket(t, srv))
+	r := line(500, 1)
+	r.Value = data.Null
+	require.ErrorContains(t, w.Put(t.Context(), []plugins.SinkRecord{r}), "the value is null")
+	safe, err := w.PreCommit(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, int64(500), safe[tp])
+}
