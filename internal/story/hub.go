@@ -28,6 +28,7 @@ type Hub struct {
 	Env []string // further environment, what ${env:...} in connector configs refers to
 	// Roles, when not "", is passed on.
 	Roles string
+	Args  []string // further arguments
 
 	Endpoints Endpoints
 
@@ -92,6 +93,7 @@ func (h *Hub) Launch() error {
 	for _, s := range h.Set {
 		args = append(args, "--set", s)
 	}
+	args = append(args, h.Args...)
 	log, err := os.OpenFile(h.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
