@@ -9,10 +9,10 @@ COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS   = -s -w -X github.com/moldau-io/moldau.Version=$(VERSION) -X github.com/moldau-io/moldau.Commit=$(COMMIT)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo build test race lint fuzz bench story servers clean
+.PHONY: help run demo build test race lint fuzz bench bench-peers story servers clean
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## compile bin/moldau
 	@mkdir -p bin
@@ -52,6 +52,9 @@ fuzz: ## each fuzz target for FUZZTIME (60s)
 
 bench: build ## Go benchmarks of the hot paths (docs/benchmarks.md has the comparisons with the peers)
 	$(GO) test -buildvcs=false -run '^$$' -bench . -benchmem ./core/... ./plugins/... ./connectors/...
+
+bench-peers: build ## the hub beside Apache Kafka, Kafka Connect and Debezium: medians, as in docs/benchmarks.md
+	@$(GO) run -buildvcs=false ./internal/bench -bin bin/moldau
 
 clean: ## remove what was built
 	rm -rf bin data
