@@ -98,6 +98,29 @@ func consume(ctx context.Context, bootstrap, topic string, n int) (float64, erro
 	return float64(n) * recordSize / 1e6 / time.Since(began).Seconds(), nil
 }
 
+// warmUp loads every broker a little before the first round, so that no figure is one of a virtual machine that still compiles.
+func (b *bench) warmUp(ctx context.Context, brokers []broker) error {
+	n := b.produceMB << 20 / recordSize / 2
+	for _, k := range brokers {
+		if k.short {
+			continue
+		}
+		topic := b.unique("warm")
+		remove, err := newTopic(ctx, k.bootstrap, topic, 4, k.topicConfig)
+		if err != nil {
+			return err
+		}
+		if _, err = produce(ctx, k.bootstrap, topic, n); err == nil {
+			_, err = consume(ctx, k.bootstrap, topic, n)
+		}
+		remove()
+		if err != nil {
+			return fmt.Errorf("warm up %s (%s): %w", k.system, k.mode, err)
+		}
+	}
+	return nil
+}
+
 // logRound measures every broker once, one after the other.
 func (b *bench) logRound(ctx context.Context, brokers []broker) error {
 	for _, partitions := range []int32{1, 16} {

@@ -103,6 +103,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 		{system: "moldau", mode: "os (no fsync)", bootstrap: hubs["os"].Endpoints.Kafka},
 		{system: kafkaName, mode: "flush.messages=1, short run", bootstrap: kafka.Bootstrap, topicConfig: map[string]*string{"flush.messages": &one}, short: true},
 	}
+	if err := b.warmUp(ctx, brokers); err != nil {
+		return err
+	}
 	for range b.runs {
 		if err := b.logRound(ctx, brokers); err != nil {
 			return err
