@@ -111,6 +111,9 @@ func (d *Dir) readOffsets(name string) map[topicPartition]int64 {
 	if errors.Is(err, fs.ErrNotExist) {
 		return map[topicPartition]int64{}
 	}
+	if err == nil && len(p) == 0 {
+		return map[topicPartition]int64{} // Kafka creates them so
+	}
 	var m map[topicPartition]int64
 	if err == nil {
 		m, err = parseOffsets(p)

@@ -39,7 +39,7 @@ type Dir struct {
 
 	mu        sync.RWMutex
 	logs      map[topicPartition]*Log
-	creating  map[topicPartition]bool
+	creating  map[topicPartition]bool // or being deleted: the folder is in use
 	closed    bool
 	corrupted []*CorruptionError
 
@@ -341,11 +341,18 @@ func (d *Dir) Delete(topic string, partition int32) error {
 	d.mu.Lock()
 	tp := topicPartition{topic, partition}
 	l, ok := d.logs[tp]
-	delete(d.logs, tp)
-	d.mu.Unlock()
 	if !ok {
+		d.mu.Unlock()
 		return fmt.Errorf("delete partition %s: %w", folderName(topic, partition), ErrNotFound)
 	}
+	delete(d.logs, tp)
+	d.creating[tp] = true // nobody may create it in the old folder
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		delete(d.creating, tp)
+		d.mu.Unlock()
+	}()
 	err := l.close(false)
 	from := l.dirPath()
 	to := deletedName(*l.name.Load())

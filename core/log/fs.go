@@ -37,6 +37,12 @@ type File interface {
 	Size() (int64, error)
 }
 
+// preallocator is a File that can reserve room on the disk without changing its size (preallocate=true). Truncate gives back
+// what was not used.
+type preallocator interface {
+	Preallocate(size int64) error
+}
+
 // OS is the file system of the operating system.
 var OS FS = osFS{}
 
@@ -45,6 +51,8 @@ type osFS struct{}
 type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return fdatasync(f.File) }
+
+func (f osFile) Preallocate(size int64) error { return preallocate(f.File, size) }
 
 func (f osFile) Size() (int64, error) {
 	st, err := f.Stat()

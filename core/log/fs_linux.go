@@ -25,3 +25,13 @@ func fdatasync(f *os.File) error {
 	}
 	return os.NewSyscallError("fdatasync", serr)
 }
+
+// preallocate reserves blocks and keeps the file's size. A file system that cannot is no error: it is only slower.
+func preallocate(f *os.File, size int64) error {
+	const keepSize = 1
+	err := syscall.Fallocate(int(f.Fd()), keepSize, 0, size)
+	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+		return nil
+	}
+	return os.NewSyscallError("fallocate", err)
+}

@@ -333,6 +333,11 @@ func (l *Log) openSegment(base int64) error {
 			return err
 		}
 		l.unsyncedIdx = append(l.unsyncedIdx, old)
+		if old.preallocated && l.activeFile != nil {
+			if err := l.activeFile.Truncate(old.size.Load()); err != nil {
+				return fmt.Errorf("trim segment: %w", err)
+			}
+		}
 		switch {
 		case l.activeDirty:
 			l.dirtySealed = append(l.dirtySealed, dirtyFile{old, l.activeFile})
@@ -346,6 +351,12 @@ func (l *Log) openSegment(base int64) error {
 	f, err := l.d.fs.OpenFile(s.path(suffixLog), createFlags)
 	if err != nil {
 		return fmt.Errorf("create segment: %w", err)
+	}
+	if p, ok := f.(preallocator); ok && l.config().Preallocate {
+		if err := p.Preallocate(l.config().SegmentBytes); err != nil {
+			return errors.Join(fmt.Errorf("preallocate segment: %w", err), f.Close())
+		}
+		s.preallocated = true
 	}
 	s.f, s.pinned = f, true
 	l.active, l.activeFile, l.newFile, l.indexStale = s, f, true, false
@@ -403,6 +414,11 @@ func (l *Log) close(clean bool) error {
 // writeClean writes what an orderly close leaves behind. Call with mu held, after a sync.
 func (l *Log) writeClean() error {
 	s := l.active
+	if s.preallocated && l.activeFile != nil {
+		if err := l.activeFile.Truncate(s.size.Load()); err != nil {
+			return err
+		}
+	}
 	if l.activeFile != nil || l.indexStale {
 		s.imu.Lock()
 		err := s.writeIndexes("", true)

@@ -2,10 +2,12 @@ package log
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -387,5 +389,63 @@ func TestParseConfig(t *testing.T) {
 	} {
 		_, err := ParseConfig(map[string]string{k: v})
 		require.ErrorContains(t, err, fmt.Sprintf("invalid value %s for configuration %s", v, k))
+	}
+}
+
+func TestPreallocatedSegmentsGiveBackWhatTheyDidNotUse(t *testing.T) {
+	cfg, err := ParseConfig(map[string]string{"preallocate": "true", "segment.bytes": "1048576"})
+	require.NoError(t, err)
+	path := t.TempDir()
+	d := openDir(t, path, Options{})
+	l, err := d.Create("t", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	mustAppend(t, l, records(2))
+	require.NoError(t, l.Roll())
+	mustAppend(t, l, records(2))
+	require.NoError(t, d.Close())
+	d = openDir(t, path, Options{})
+	l, _ = d.Log("t", 0)
+	require.Len(t, values(t, l, 0), 4)
+	require.True(t, d.WasClean())
+}
+
+func TestCloseAndDeleteRaceWithEverything(t *testing.T) {
+	for range 5 {
+		d := openDir(t, t.TempDir(), Options{})
+		var wg sync.WaitGroup
+		for i := range int32(4) {
+			l, err := d.Create("t", i, [16]byte{1}, compactedConfig())
+			require.NoError(t, err)
+			wg.Go(func() {
+				for {
+					r, err := l.Append(records(1), AppendOptions{})
+					if err == nil {
+						err = l.WaitDurable(context.Background(), r.LastOffset)
+					}
+					if err != nil {
+						require.ErrorIs(t, err, ErrStorage)
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				for {
+					_, err := l.Read(nil, max(0, l.EndOffset()-3), 1000, l.EndOffset(), true)
+					if errors.Is(err, ErrStorage) {
+						return
+					}
+				}
+			})
+			wg.Go(func() {
+				for d.Housekeep(context.Background()) == nil {
+				}
+			})
+		}
+		time.Sleep(30 * time.Millisecond)
+		require.NoError(t, d.Delete("t", 1))
+		_, err := d.Create("t", 1, [16]byte{2}, DefaultConfig())
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		wg.Wait()
 	}
 }

@@ -48,6 +48,8 @@ type segment struct {
 	base int64
 	size atomic.Int64
 
+	preallocated bool // has blocks behind its end; guarded by Log.mu
+
 	created int64 // milliseconds; of this segment in memory, for rolling by age without timestamps
 
 	// Of the file, guarded by fmu. The file opens when it is first needed and, unless pinned, closes again by the clock.
