@@ -29,7 +29,7 @@ func (n *Node) serveHTTP(role, setting, byDefault string, h http.Handler, launch
 		}
 		l, err := net.Listen("tcp", u.Host)
 		if err != nil {
-			return fmt.Errorf("%s.listeners: %w", role, err)
+			return fmt.Errorf("%s.listeners: %w (set %s.listeners to another address; port 0 takes any free one)", role, err, role)
 		}
 		if i == 0 {
 			addr := "http://" + advertised(l.Addr(), u.Hostname())

@@ -170,14 +170,20 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		stops = append(stops, func() error { cancel(); return g.Wait() })
 	}
 
-	a := admin.New(admin.Config{Gatherer: n.metrics, Ready: n.notReady, Version: Version, Commit: Commit, Logger: n.log})
-	if err := n.serveHTTP("admin", n.cfg.Admin["listeners"], "http://127.0.0.1:8080", a, launch, func(u string) { n.endpoints.Admin = u }); err != nil {
-		return err
+	// Scripts wait for the endpoints file: one of an earlier run must not tell them that this one answers.
+	if n.cfg.EndpointsFile != "" {
+		if err := os.Remove(n.cfg.EndpointsFile); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("endpoints file: %w", err)
+		}
 	}
 	for _, r := range n.cfg.Roles {
 		if r != RoleController {
 			n.pending[string(r)] = true
 		}
+	}
+	a := admin.New(admin.Config{Gatherer: n.metrics, Ready: n.notReady, Version: Version, Commit: Commit, Logger: n.log})
+	if err := n.serveHTTP("admin", n.cfg.Admin["listeners"], "http://127.0.0.1:8080", a, launch, func(u string) { n.endpoints.Admin = u }); err != nil {
+		return err
 	}
 	local, err := n.startBroker(ctx, launch, &stops)
 	if err != nil {
@@ -240,9 +246,17 @@ func (n *Node) notReady() string {
 // announce says that all roles answer, in the log and in the endpoints file.
 func (n *Node) announce() error {
 	ep := n.Endpoints()
+	if err := n.writeEndpoints(ep); err != nil {
+		return err
+	}
 	n.isReady.Store(true)
 	close(n.ready)
 	n.log.Info("ready", "took", time.Since(n.started).Round(time.Millisecond), "kafka", ep.Kafka, "registry", ep.Registry, "connect", ep.Connect, "admin", ep.Admin)
+	return nil
+}
+
+// writeEndpoints replaces the endpoints file at once.
+func (n *Node) writeEndpoints(ep Endpoints) error {
 	if n.cfg.EndpointsFile == "" {
 		return nil
 	}
