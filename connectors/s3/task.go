@@ -91,6 +91,11 @@ func (t *task) Close(_ context.Context, removed []plugins.TopicPartition) error 
 
 // Put implements [plugins.SinkTask].
 func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
+	// Rewinds that an earlier call asked for are through: what comes now comes from there. One that this call asks for is not: the
+	// records at hand are beyond it, and taking one would make the partition start there and leave out what is between.
+	for _, p := range t.parts {
+		p.rewound = false
+	}
 	t.collect()
 	if t.failure != nil {
 		return t.failure
@@ -99,7 +104,7 @@ func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
 	for i := range records {
 		r := &records[i]
 		p := t.parts[plugins.TopicPartition{Topic: r.OriginalTopic, Partition: r.Partition}]
-		if p == nil || p.started && r.Offset < p.next {
+		if p == nil || p.rewound || p.started && r.Offset < p.next {
 			continue // taken away meanwhile, or before the place a rewind went to
 		}
 		if err := t.put(ctx, p, r, now); err != nil {
@@ -165,6 +170,7 @@ func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now t
 		o = &object{start: r.Offset, schema: r.ValueSchema, buf: &buffer{pool: t.pool, scratch: t.s.scratch},
 			key: t.s.objectName(r.Topic, path, r.Partition, r.Offset, t.format.extension())}
 		if o.enc, err = t.format.newEncoder(o.buf, r.Topic, r.ValueSchema); err != nil {
+			o.buf.release()
 			return t.reject(p, r, err)
 		}
 	}
@@ -205,7 +211,20 @@ func (t *task) report(p *partition, r *plugins.SinkRecord, cause error) {
 	p.closings = append(p.closings, c)
 	epoch, rec := p.epoch, *r
 	t.uploading++
-	t.env.Report(&rec, cause, func(err error) { t.finished <- finish{p: p, epoch: epoch, c: c, err: err} })
+	t.env.Report(&rec, cause, func(err error) {
+		f := finish{p: p, epoch: epoch, c: c, err: err}
+		select {
+		case t.finished <- f:
+		default:
+			// The callback must not block its caller, which may be this task's own goroutine.
+			go func() {
+				select {
+				case t.finished <- f:
+				case <-t.ctx.Done():
+				}
+			}()
+		}
+	})
 }
 
 // closeAll closes all open objects of a partition and hands them to uploads.
@@ -279,6 +298,7 @@ func (t *task) took(f finish) {
 		// Older closings under way are written again too: they are found complete.
 		oldest := f.p.closings[0]
 		f.p.drop()
+		f.p.rewound = true
 		if oldest == f.c {
 			f.p.rot.forced = conflict.end
 		}

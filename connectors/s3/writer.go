@@ -88,7 +88,8 @@ type partition struct {
 	closings []*closing // oldest first
 	safe     int64      // committed so far; -1: nothing yet
 	paused   bool
-	epoch    int // bumped by a rewind, so that uploads of before are told apart
+	rewound  bool // the records of this call are of before a rewind
+	epoch    int  // bumped by a rewind, so that uploads of before are told apart
 	schedule time.Time
 }
 
