@@ -47,6 +47,7 @@ type Dir struct {
 	trash   []trashFile
 
 	checkpointMu sync.Mutex // one writer of the directory's checkpoints at a time
+	checkpointed bool       // by Close: for the last time
 	recoveryFile map[topicPartition]int64
 	cleanerFile  map[topicPartition]int64
 
@@ -389,9 +390,13 @@ func (d *Dir) Close() error {
 	err := d.failure()
 	clean := err == nil
 	d.syncer.stop()
+	// From here on nobody else writes checkpoints: the logs about to be closed no longer know what belongs in them.
+	d.checkpointMu.Lock()
+	d.checkpointed = true
 	if clean {
-		err = errors.Join(d.checkpointStarts(), d.checkpointCleaner())
+		err = errors.Join(d.writeStarts(), d.writeCleaner())
 	}
+	d.checkpointMu.Unlock()
 	var g errgroup.Group
 	g.SetLimit(d.opts.SyncWorkers)
 	ends := map[topicPartition]int64{}

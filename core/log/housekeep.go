@@ -72,6 +72,9 @@ func (l *Log) isClosed() bool {
 func (d *Dir) checkpointRecovery() error {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
+	if d.checkpointed {
+		return ErrClosed
+	}
 	m := make(map[topicPartition]int64, len(d.recoveryFile))
 	for _, l := range d.Logs() {
 		p, err := l.recoveryPoint()
@@ -94,6 +97,9 @@ func (d *Dir) checkpointRecovery() error {
 func (d *Dir) checkpointStarts() error {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
+	if d.checkpointed {
+		return ErrClosed
+	}
 	return d.writeStarts()
 }
 
@@ -115,6 +121,13 @@ func (d *Dir) writeStarts() error {
 func (d *Dir) checkpointCleaner() error {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
+	if d.checkpointed {
+		return ErrClosed
+	}
+	return d.writeCleaner()
+}
+
+func (d *Dir) writeCleaner() error {
 	m := maps.Clone(d.cleanerFile)
 	for _, l := range d.Logs() {
 		if !l.config().Compact {
@@ -142,6 +155,9 @@ func (d *Dir) checkpointCleaner() error {
 func (d *Dir) forgetCheckpoints(tp topicPartition) error {
 	d.checkpointMu.Lock()
 	defer d.checkpointMu.Unlock()
+	if d.checkpointed {
+		return ErrClosed
+	}
 	var err error
 	if _, ok := d.recoveryFile[tp]; ok {
 		delete(d.recoveryFile, tp)
