@@ -228,12 +228,23 @@ func (x *sender) deliver(b *batch) error {
 			continue
 		}
 		var retry []int
+		// An update that is sent again must not come after later ones of its document: those are sent again behind it.
+		var stale map[string]bool
 		var why string
 		for k := range results {
 			it := &b.items[left[k]]
 			switch judge(&results[k], it.act, it.version) {
 			case ok:
+				if stale[it.doc] {
+					retry = append(retry, left[k])
+				}
 			case again:
+				if x.s.upsert {
+					if stale == nil {
+						stale = map[string]bool{}
+					}
+					stale[it.doc] = true
+				}
 				retry, why = append(retry, left[k]), results[k].text()
 			case malformed:
 				if err := x.refuse(it, &results[k], reports, x.s.malformed == "fail"); err != nil {
