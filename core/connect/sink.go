@@ -408,7 +408,9 @@ func (s *sinkRun) iterate(fs kgo.Fetches) error {
 	due := s.commitSoon || !time.Now().Before(s.nextCommit)
 	s.reqMu.Unlock()
 	if due {
-		return s.commit(s.ctx, false)
+		err := s.commit(s.ctx, false)
+		s.applyRewinds() // those that the task asked for in PreCommit: the next records must come from there
+		return err
 	}
 	return nil
 }
