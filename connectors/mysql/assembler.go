@@ -77,7 +77,7 @@ func newAssembler(cfg *config, em *cdc.Emitter, stats *cdc.Stats) *assembler {
 func (a *assembler) resume(o *offset, stored bool) {
 	a.last = *o
 	a.last.event, a.last.row, a.last.snapshot = 0, 0, false
-	a.next = o.gtids
+	a.next, a.inTx, a.pending, a.held = o.gtids, false, nil, -1
 	a.setFile(o.file)
 	a.skip, a.pos = nil, nil
 	if stored {

@@ -79,6 +79,8 @@ func newCoding(cfg *config, col column, cs charsets) (*coding, error) {
 		default:
 			b = cdc.EnumSet(escapeCommas(col.values))
 		}
+	case kindUUID, kindInet:
+		b = data.New(data.TypeString)
 	case kindFixed, kindBinary:
 		b = x.binary.Schema()
 	case kindBit:
@@ -335,6 +337,8 @@ func (x *coding) unsignedDecimal(a *cdc.Arena, v uint64) (data.Value, error) {
 // text is the value of characters or bytes as the table holds them; b stays part of it.
 func (x *coding) text(a *cdc.Arena, b []byte) (data.Value, error) {
 	switch {
+	case x.kind == kindUUID || x.kind == kindInet:
+		return x.address(a, b)
 	case x.kind == kindFixed && len(b) < x.length: // the row image leaves the padding out
 		p := a.Alloc(x.length)
 		clear(p[copy(p, b):])

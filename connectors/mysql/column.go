@@ -35,6 +35,8 @@ const (
 	kindJSON
 	kindGeometry
 	kindVector
+	kindUUID // MariaDB
+	kindInet // MariaDB: INET4, INET6
 )
 
 // column describes a column for its coding.
@@ -76,7 +78,7 @@ var kinds = map[string]kind{
 	"char": kindChar, "varchar": kindChar, "tinytext": kindChar, "text": kindChar, "mediumtext": kindChar, "longtext": kindChar,
 	"binary": kindFixed, "varbinary": kindBinary, "tinyblob": kindBinary, "blob": kindBinary, "mediumblob": kindBinary, "longblob": kindBinary,
 	"bit": kindBit, "year": kindYear, "date": kindDate, "time": kindTime, "datetime": kindDatetime, "timestamp": kindTimestamp,
-	"enum": kindEnum, "set": kindSet, "json": kindJSON, "vector": kindVector,
+	"enum": kindEnum, "set": kindSet, "json": kindJSON, "vector": kindVector, "uuid": kindUUID, "inet4": kindInet, "inet6": kindInet,
 	"geometry": kindGeometry, "point": kindGeometry, "linestring": kindGeometry, "polygon": kindGeometry, "multipoint": kindGeometry,
 	"multilinestring": kindGeometry, "multipolygon": kindGeometry, "geometrycollection": kindGeometry, "geomcollection": kindGeometry,
 }
@@ -185,6 +187,9 @@ func fromMap(m *mapColumn, info *columnInfo, full bool, cs charsets) (column, er
 		c.kind = kindChar
 		if bytes() {
 			c.kind, c.length = kindFixed, int(m.meta)
+			if base.kind == kindUUID || base.kind == kindInet { // the binlog does not tell these from bytes
+				c.kind = base.kind
+			}
 		}
 	case mysql.MYSQL_TYPE_VARCHAR, mysql.MYSQL_TYPE_VAR_STRING, mysql.MYSQL_TYPE_BLOB:
 		c.kind = kindChar
@@ -194,7 +199,7 @@ func fromMap(m *mapColumn, info *columnInfo, full bool, cs charsets) (column, er
 	case mysql.MYSQL_TYPE_BIT:
 		c.kind, c.length = kindBit, int(m.meta)
 	case mysql.MYSQL_TYPE_YEAR:
-		c.kind = kindYear
+		c.kind, c.unsigned = kindYear, false
 	case mysql.MYSQL_TYPE_DATE, mysql.MYSQL_TYPE_NEWDATE:
 		c.kind = kindDate
 	case mysql.MYSQL_TYPE_TIME, mysql.MYSQL_TYPE_TIME2:
@@ -303,6 +308,10 @@ func (c *column) typeName() string {
 		}
 	case kindVector:
 		name = "VECTOR"
+	case kindUUID:
+		name = "UUID"
+	case kindInet:
+		name = "INET6"
 	}
 	if c.info != nil {
 		name = strings.ToUpper(c.info.dataType)

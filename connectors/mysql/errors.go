@@ -72,16 +72,16 @@ func explain(cfg *config, err error) error {
 		return fmt.Errorf("%w: user %q needs SELECT on the captured tables, RELOAD or LOCK TABLES for snapshots, and REPLICATION SLAVE and REPLICATION CLIENT (MariaDB: BINLOG MONITOR) to read the binlog", err, cfg.user)
 	}
 	me := serverError(err)
-	if me == nil || me.Code != readingBinlog {
+	if me == nil {
 		return err
 	}
 	m := strings.ToLower(me.Message)
 	switch {
 	case purged(err):
 		return fmt.Errorf("%w: the server has removed a part of its binlog that was not read yet (binlog_expire_logs_seconds). Use snapshot.mode=when_needed to read the tables again, or reset the connector's offsets", err)
-	case strings.Contains(m, "server_uuid/server_id") || strings.Contains(m, "server_id"):
+	case strings.Contains(m, "same server_uuid/server_id"):
 		return fmt.Errorf("%w: another replica uses database.server.id=%d; give each its own", err, cfg.serverID)
-	case strings.Contains(m, "max_allowed_packet"):
+	case me.Code == readingBinlog && strings.Contains(m, "max_allowed_packet"):
 		return fmt.Errorf("%w: raise max_allowed_packet on the server", err)
 	}
 	return err

@@ -363,6 +363,9 @@ func TestStreamIsDebeziums(t *testing.T) {
 			"extended.headers.enabled", "false", "message.key.columns", "g.nopk:a"}},
 	} {
 		t.Run(c.file, func(t *testing.T) {
+			if v := servers.TestMySQL(t).Version; c.file == "variant1" && !strings.HasPrefix(v, "8.0.1") {
+				t.Skip("the widths of integers that column.propagate.source.type tells are gone since MySQL 8.0.19; this is " + v)
+			}
 			want := loadGolden(t, "testdata/debezium-"+c.file+".json")
 			delete(want, "")
 			d := goldenDatabase(t)

@@ -145,7 +145,7 @@ func (b *builder) relation(name, rest []byte) (*relation, error) {
 
 // truncated implements relationSource.
 func (b *builder) truncated(id cdc.TableID) (*relation, error) {
-	if k := b.known[id.Catalog+"\x00"+id.Table]; k != nil {
+	if k := b.known[id.Catalog+"\x00"+string([]byte{byte(len(id.Table))})+id.Table]; k != nil { // as in table map events
 		return k.rel, nil
 	}
 	info, err := b.cat.table(id)

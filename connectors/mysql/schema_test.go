@@ -212,7 +212,9 @@ func TestTheSwitchFromSnapshotToStreamIsExact(t *testing.T) {
 					user := "u" + d.name
 					d.exec("CREATE USER " + user + "@'%' IDENTIFIED BY 'pw'")
 					defer d.exec("DROP USER " + user)
-					d.exec("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO " + user + "@'%'")
+					if _, err := d.conn.Execute("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO " + user + "@'%'"); denied(err) {
+						t.Skip("the user given may not grant rights")
+					}
 					d.exec(fmt.Sprintf("GRANT SELECT, LOCK TABLES ON %s.* TO %s@'%%'", d.name, user))
 					kv = []string{"database.user", user, "database.password", "pw"}
 					if srv.Flavor == "mariadb" {

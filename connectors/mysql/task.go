@@ -136,6 +136,11 @@ func (t *Task) run(ctx context.Context) {
 			<-ctx.Done()
 			return
 		}
+		if isGone(err) && t.cfg.snapshotMode == "when_needed" {
+			t.log.Warn("the binlog does not reach back to the position; taking a new snapshot", "error", err)
+			phase.snapshot, phase.resumed = true, false
+			continue
+		}
 		if !retriable(err) {
 			t.queue.Fail(explain(t.cfg, err))
 			return
@@ -188,9 +193,7 @@ func (c *capture) run(ctx context.Context) error {
 		if len(list) == 0 {
 			t.log.Warn("no table matches the filters yet; check database.include.list and table.include.list")
 		}
-		if c.snapshot, err = c.wantsSnapshot(cat); err != nil {
-			return err
-		}
+		c.snapshot = c.wantsSnapshot()
 		c.begun = true
 	}
 	if c.snapshot {
@@ -212,7 +215,7 @@ func (c *capture) run(ctx context.Context) error {
 }
 
 // wantsSnapshot decides by snapshot.mode and the stored position.
-func (c *capture) wantsSnapshot(cat *catalog) (bool, error) {
+func (c *capture) wantsSnapshot() bool {
 	t := c.t
 	o := t.stored
 	unfinished := o == nil || o.snapshot
@@ -221,21 +224,16 @@ func (c *capture) wantsSnapshot(cat *catalog) (bool, error) {
 		if o != nil && o.snapshot {
 			t.log.Warn("the stored offset is of an unfinished snapshot, which snapshot.mode=no_data does not finish")
 		}
-		return false, nil
+		return false
 	case "always":
-		return true, nil
+		return true
 	case "when_needed":
 		if unfinished {
-			return true, nil
+			return true
 		}
-		err := cat.locate(o)
-		if isGone(err) {
-			t.log.Warn("the binlog does not reach back to the stored offset; taking a new snapshot", "error", err)
-			return true, nil
-		}
-		return false, err
+		return false // what turns out to be gone is read again
 	}
-	return unfinished, nil
+	return unfinished
 }
 
 // resume gives the assembler its position: the stored one, or the end of the binlog.
