@@ -162,6 +162,11 @@ func (c *config) parseTLS(mode, trust, key string) error {
 		return nil
 	}
 	t := &tls.Config{ServerName: c.host, MinVersion: tls.VersionTLS12}
+	for _, s := range tls.CipherSuites() {
+		t.CipherSuites = append(t.CipherSuites, s.ID)
+	}
+	// MySQL before 8.0.16 offers nothing else that Go speaks.
+	t.CipherSuites = append(t.CipherSuites, tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384)
 	if trust != "" {
 		b, err := readPEM("database.ssl.truststore", trust)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -188,9 +189,7 @@ func (c *catalog) viewPosition(s *binlogState) (ok bool, err error) {
 		case "binlog_snapshot_file":
 			s.file = cell(r, i, 1)
 		case "binlog_snapshot_position":
-			if _, err := fmt.Sscan(cell(r, i, 1), &s.pos); err != nil {
-				return false, nil
-			}
+			s.pos, _ = strconv.ParseUint(cell(r, i, 1), 10, 64) // 0: it is not told
 		}
 	}
 	if s.file == "" || s.file == "none" || s.pos == 0 {
