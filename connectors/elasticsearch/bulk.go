@@ -34,6 +34,7 @@ type batch struct {
 	items []item
 	ends  map[plugins.TopicPartition]int64 // offset after the last record of each partition
 	done  bool
+	size  int // bytes of body, noted for when it is gone
 }
 
 // appendAction writes an item's first line.

@@ -34,6 +34,7 @@ type sender struct {
 	inFlight int
 	busy     map[string]int // documents under way; updates only
 	records  int            // in current, waiting and under way
+	bytes    int            // of their bodies
 	safe     map[plugins.TopicPartition]int64
 	failure  error
 	timer    *time.Timer
@@ -63,6 +64,8 @@ func (x *sender) add(it item, tp plugins.TopicPartition, render func(dst []byte)
 	b.items = append(b.items, it)
 	b.ends[tp] = it.rec.Offset + 1
 	x.records++
+	x.bytes += it.to - it.from
+	b.size += it.to - it.from
 	if len(b.items) >= x.s.batchRecords || len(b.body) >= x.s.batchBytes {
 		x.seal()
 	}
@@ -164,6 +167,7 @@ func (x *sender) finish(b *batch, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.records -= len(b.items)
+	x.bytes -= b.size
 	if x.s.upsert {
 		for i := range b.items {
 			if x.busy[b.items[i].doc]--; x.busy[b.items[i].doc] == 0 {
@@ -316,15 +320,19 @@ func (x *sender) flush(ctx context.Context) error {
 	return x.failure
 }
 
-// state returns the safe offsets and how much is buffered.
-func (x *sender) state() (safe map[plugins.TopicPartition]int64, records int, err error) {
+// state returns the safe offsets and whether too much is buffered, in records (max.buffered.records) or bytes (what all requests under way
+// and one more can hold), or again little enough.
+func (x *sender) state() (safe map[plugins.TopicPartition]int64, full, drained bool, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	safe = make(map[plugins.TopicPartition]int64, len(x.safe))
 	for tp, o := range x.safe {
 		safe[tp] = o
 	}
-	return safe, x.records, x.failure
+	limit := (x.s.inFlight + 1) * x.s.batchBytes
+	full = x.records > x.s.maxBuffered || x.bytes > limit
+	drained = x.records <= x.s.maxBuffered/2 && x.bytes <= limit/2
+	return safe, full, drained, x.failure
 }
 
 // forget drops a partition's safe offset: it belongs to another task now.

@@ -51,7 +51,7 @@ func (t *task) Close(_ context.Context, removed []plugins.TopicPartition) error 
 
 // Put implements [plugins.SinkTask].
 func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
-	if _, _, err := t.send.state(); err != nil {
+	if _, _, _, err := t.send.state(); err != nil {
 		return err
 	}
 	for i := range records {
@@ -188,12 +188,12 @@ func (t *task) reject(tp plugins.TopicPartition, r *plugins.SinkRecord, cause er
 
 // throttle pauses all partitions while too many records are buffered.
 func (t *task) throttle() {
-	_, n, _ := t.send.state()
+	_, full, drained, _ := t.send.state()
 	switch {
-	case !t.held && n > t.s.maxBuffered:
+	case !t.held && full:
 		t.held = true
 		t.env.Pause(t.assigned()...)
-	case t.held && n <= t.s.maxBuffered/2:
+	case t.held && drained:
 		t.held = false
 		t.env.Resume(t.assigned()...)
 	}
@@ -216,7 +216,7 @@ func (t *task) PreCommit(ctx context.Context, full bool) (map[plugins.TopicParti
 			return nil, err
 		}
 	}
-	safe, _, err := t.send.state()
+	safe, _, _, err := t.send.state()
 	return safe, err
 }
 

@@ -167,7 +167,7 @@ func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now t
 	}
 	fresh := o == nil
 	if fresh {
-		o = &object{start: r.Offset, schema: r.ValueSchema, buf: &buffer{pool: t.pool, scratch: t.s.scratch},
+		o = &object{start: r.Offset, source: r.OriginalTopic, schema: r.ValueSchema, buf: &buffer{pool: t.pool, scratch: t.s.scratch},
 			key: t.s.objectName(r.Topic, path, r.Partition, r.Offset, t.format.extension())}
 		if o.enc, err = t.format.newEncoder(o.buf, r.Topic, r.ValueSchema); err != nil {
 			o.buf.release()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 
 // endKey is the object metadata that holds the offset after the last record of the object's closing.
 const endKey = "moldau-end-offset"
+
+// topicKey is the object metadata that holds the topic that the records lie in, which a transform may have renamed in the object's name.
+const topicKey = "moldau-source-topic"
 
 // errConflict says that another run completed an object of this name with another end.
 type errConflict struct{ end int64 }
@@ -83,10 +87,12 @@ func (u *uploader) upload(ctx context.Context, o *object) error {
 			return ctx.Err()
 		}
 		if isConflict(err) {
-			end, found, herr := u.endOf(ctx, o.key)
+			end, topic, found, herr := u.endOf(ctx, o.key)
 			switch {
 			case herr != nil:
 				err = herr
+			case found && topic != "" && topic != o.source:
+				return fmt.Errorf("object %s holds records of topic %q: topics %q and %q are written under one name; give them names of their own with a RegexRouter transform, or topics.dir", o.key, topic, topic, o.source)
 			case found && end == o.end:
 				return nil // an earlier run completed it and did not live to say so
 			case found:
@@ -114,7 +120,7 @@ func (u *uploader) upload(ctx context.Context, o *object) error {
 }
 
 func (u *uploader) metadata(o *object) map[string]string {
-	return map[string]string{endKey: strconv.FormatInt(o.end, 10)}
+	return map[string]string{endKey: strconv.FormatInt(o.end, 10), topicKey: url.QueryEscape(o.source)}
 }
 
 func (u *uploader) once(ctx context.Context, o *object, conditional bool) error {
@@ -160,18 +166,19 @@ func (u *uploader) abort(key string, id *string) error {
 	return nil
 }
 
-// endOf reads the end offset that an object carries.
-func (u *uploader) endOf(ctx context.Context, key string) (end int64, found bool, err error) {
+// endOf reads the end offset and the source topic that an object carries.
+func (u *uploader) endOf(ctx context.Context, key string) (end int64, topic string, found bool, err error) {
 	h, err := u.cl.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.bucket, Key: &key})
 	if err != nil {
-		return 0, false, err
+		return 0, "", false, err
 	}
 	if s, ok := h.Metadata[endKey]; ok {
 		if end, err := strconv.ParseInt(s, 10, 64); err == nil {
-			return end, true, nil
+			topic, err := url.QueryUnescape(h.Metadata[topicKey])
+			return end, topic, true, err
 		}
 	}
-	return 0, false, nil
+	return 0, "", false, nil
 }
 
 func status(err error) int {

@@ -65,6 +65,7 @@ type object struct {
 	key    string // name in the bucket
 	end    int64  // offset after the last record of the closing it belongs to; stored in its metadata
 	start  int64  // offset of its first record
+	source string // topic in the log
 	schema *data.Schema
 	enc    encoder
 	buf    *buffer
@@ -87,9 +88,8 @@ type partition struct {
 	started  bool
 	closings []*closing // oldest first
 	safe     int64      // committed so far; -1: nothing yet
-	paused   bool
-	rewound  bool // the records of this call are of before a rewind
-	epoch    int  // bumped by a rewind, so that uploads of before are told apart
+	rewound  bool       // the records of this call are of before a rewind
+	epoch    int        // bumped by a rewind, so that uploads of before are told apart
 	schedule time.Time
 }
 
@@ -102,7 +102,8 @@ func newPartition(tp plugins.TopicPartition, s settings) *partition {
 func nextSchedule(t time.Time, interval time.Duration, loc *time.Location) time.Time {
 	l := t.In(loc)
 	midnight := time.Date(l.Year(), l.Month(), l.Day(), 0, 0, 0, 0, loc)
-	return midnight.Add((t.Sub(midnight)/interval + 1) * interval)
+	done := t.Sub(midnight).Milliseconds() / interval.Milliseconds()
+	return midnight.Add(time.Duration((done+1)*interval.Milliseconds()) * time.Millisecond)
 }
 
 // done marks an object of a closing complete and moves safe over the finished prefix.

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // memStore is a log in memory. It reports batches durable at once, or, with hold, when released.
@@ -112,5 +111,3 @@ func (m memTopics) TopicName(id [16]byte) (string, bool) {
 	}
 	return "", false
 }
-
-var errNotLeader = kerr.NotLeaderForPartition

@@ -237,15 +237,3 @@ func (t *offsetTable) dropTxnValues(k offsetKey, e *offsetEntry) {
 		}
 	}
 }
-
-// groupTxnOpen is whether an open transaction holds an offset of the group.
-func (g *groupOffsets) txnOpen() bool {
-	for _, tp := range g.topics {
-		for _, e := range tp.parts {
-			if e.txns > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}

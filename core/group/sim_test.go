@@ -36,7 +36,6 @@ type call struct {
 	req    kmsg.Request
 	resp   kmsg.Response
 	value  int64
-	done   bool
 }
 
 type simClient struct {
@@ -214,8 +213,8 @@ func (m *sim) answered(c *call) {
 		code := resp.Topics[0].Partitions[0].ErrorCode
 		m.note("%s committed %d: code %d gen %d", c.client.name, c.value, code, req.Generation)
 		if code == 0 {
-			key := string(appendOffsetKey(nil, simGroup, "t", req.Topics[0].Partitions[0].Partition))
-			if got, ok := m.model[key]; !ok || got != c.value {
+			key := appendOffsetKey(nil, simGroup, "t", req.Topics[0].Partitions[0].Partition)
+			if got, ok := m.model[string(key)]; !ok || got != c.value {
 				m.fail("commit %d is acknowledged and not durable: %d %v", c.value, got, ok)
 			}
 		}

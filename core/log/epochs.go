@@ -83,17 +83,6 @@ func (c *epochCache) endOffset(epoch int32, logEnd int64) (int32, int64) {
 	return c.entries[higher-1].Epoch, c.entries[higher].StartOffset
 }
 
-// epochOf is the epoch that was current at an offset.
-func (c *epochCache) epochOf(offset int64) int32 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	i := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].StartOffset > offset })
-	if i == 0 {
-		return NoEpoch
-	}
-	return c.entries[i-1].Epoch
-}
-
 func (c *epochCache) truncateEnd(end int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

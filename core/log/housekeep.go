@@ -178,7 +178,7 @@ func (d *Dir) flushDue(ctx context.Context) error {
 	now := d.nowMs()
 	for _, l := range d.Logs() {
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // being stopped is no failure of the log
 		}
 		l.mu.Lock()
 		due := l.unflushed > 0 && now-l.lastFlush >= l.config().FlushMs || len(l.dirtySealed) > 0

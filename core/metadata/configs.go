@@ -266,7 +266,7 @@ func replaceOverrides(im *Image, rules *Rules, r ConfigResource, next map[string
 		all[k] = true
 	}
 	var records []Record
-	clear := false
+	wipe := false
 	for _, k := range slices.Sorted(maps.Keys(all)) {
 		was, had := now[k]
 		v, has := next[k]
@@ -278,10 +278,10 @@ func replaceOverrides(im *Image, rules *Rules, r ConfigResource, next map[string
 			rec.Value = &v
 		}
 		records = append(records, rec)
-		clear = clear || k == minInSyncReplicas
+		wipe = wipe || k == minInSyncReplicas
 	}
 	// Eligible leader replicas were computed under the old minimum.
-	if clear && elrEnabled(im) {
+	if wipe && elrEnabled(im) {
 		switch {
 		case r.Type == TopicResource:
 			records = append(records, &ClearELRRecord{Topic: r.Name})

@@ -39,7 +39,7 @@ func set(kv ...string) []ConfigValue {
 func requireRefused(t testing.TB, err *Error, code *kerr.Error, text string) {
 	t.Helper()
 	require.NotNil(t, err)
-	require.Equal(t, code.Message, kerr.ErrorForCode(err.Code).(*kerr.Error).Message, err.Message)
+	require.Equal(t, code.Message, kerr.TypedErrorForCode(err.Code).Message, err.Message)
 	require.Equal(t, text, err.Message)
 	require.ErrorIs(t, err, code)
 }

@@ -16,7 +16,7 @@ const ClusterMetadataTopic = "__cluster_metadata"
 
 // ValidateTopicName judges a topic's name; the error is an INVALID_TOPIC_EXCEPTION with Kafka's text.
 func ValidateTopicName(name string) *Error {
-	why := ""
+	var why string
 	switch {
 	case name == "":
 		why = "the empty string is not allowed"

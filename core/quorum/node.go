@@ -199,9 +199,9 @@ func (n *Node) IsLeader() bool { return n.Leader().Self }
 func (n *Node) LeaderID() int32 { return n.Leader().ID }
 
 // Subscribe calls fn for every change of the image, in order, on one goroutine for all subscribers. The
-// first call has the empty image as old and what there is as new. Do waits for the subscribers, so fn
+// first call has the empty image as was and what there is as is. Do waits for the subscribers, so fn
 // must not call Do, and should be quick. Subscribe may be called before Run.
-func (n *Node) Subscribe(fn func(old, new *metadata.Image, d metadata.Delta)) {
+func (n *Node) Subscribe(fn func(was, is *metadata.Image, d metadata.Delta)) {
 	n.publisher.push(publication{subscribe: fn})
 }
 

@@ -115,13 +115,13 @@ func TestSubscribersSeeEveryChangeInOrderBeforeDoReturns(t *testing.T) {
 	var mu sync.Mutex
 	last := metadata.Empty()
 	var seen []string
-	n.Subscribe(func(old, new *metadata.Image, d metadata.Delta) {
+	n.Subscribe(func(was, is *metadata.Image, d metadata.Delta) {
 		mu.Lock()
 		defer mu.Unlock()
 		if last.Offset != 0 {
-			require.GreaterOrEqual(t, old.Offset, last.Offset)
+			require.GreaterOrEqual(t, was.Offset, last.Offset)
 		}
-		last = new
+		last = is
 		for _, c := range d.Topics {
 			seen = append(seen, c.New.Name)
 		}
@@ -134,7 +134,7 @@ func TestSubscribersSeeEveryChangeInOrderBeforeDoReturns(t *testing.T) {
 		mu.Unlock()
 	}
 	late := make(chan int, 1)
-	n.Subscribe(func(old, new *metadata.Image, d metadata.Delta) {
+	n.Subscribe(func(was, is *metadata.Image, d metadata.Delta) {
 		select {
 		case late <- len(d.Topics):
 		default:

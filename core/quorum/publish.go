@@ -22,7 +22,7 @@ type publication struct {
 	delta     metadata.Delta
 	answer    []*request // to be answered when the image was delivered; their err is set
 	leader    *Leader
-	subscribe func(old, new *metadata.Image, d metadata.Delta)
+	subscribe func(was, is *metadata.Image, d metadata.Delta)
 	watch     func(Leader)
 }
 
@@ -55,7 +55,7 @@ func (p *publisher) take() (queue []publication, ok bool) {
 
 // run delivers until stop; image and leader are what there was before the first publication.
 func (p *publisher) run(image *metadata.Image, leader Leader) {
-	var subscribers []func(old, new *metadata.Image, d metadata.Delta)
+	var subscribers []func(was, is *metadata.Image, d metadata.Delta)
 	var watchers []func(Leader)
 	for {
 		queue, ok := p.take()

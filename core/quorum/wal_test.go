@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -266,7 +267,7 @@ func FuzzWAL(f *testing.F) {
 			binary.LittleEndian.PutUint64(h[4:], 2)
 			binary.LittleEndian.PutUint32(h[12:], crc32.Checksum(b, castagnoli))
 			binary.LittleEndian.PutUint32(h[16:], crc32.Checksum(h[:16], castagnoli))
-			b = append(h, b...)
+			b = slices.Concat(h, b)
 		}
 		fs := newMemFS()
 		i := &inode{data: append(append(header, first...), b...)}

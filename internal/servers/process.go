@@ -177,12 +177,3 @@ func runDropped(ctx context.Context, env []string, name string, args ...string) 
 	}
 	return nil
 }
-
-func dial(ctx context.Context, port int) error {
-	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
-	if err != nil {
-		return err
-	}
-	return c.Close()
-}

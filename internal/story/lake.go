@@ -155,7 +155,7 @@ func DecodeObject(name string, b []byte) ([]map[string]any, error) {
 			return nil, err
 		}
 		r := parquet.NewGenericReader[map[string]any](f, f.Schema())
-		defer r.Close()
+		defer func() { _ = r.Close() }()
 		for {
 			buf := make([]map[string]any, 256)
 			for i := range buf {

@@ -131,7 +131,7 @@ func Decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) 
 }
 
 func corrupt(codec Codec, err error) error {
-	return fmt.Errorf("%w: %s: %s", ErrCorrupt, codec, err)
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, codec, err)
 }
 
 func readBounded(dst []byte, r io.Reader, codec Codec, limit int) ([]byte, error) {
