@@ -17,7 +17,7 @@ const (
 )
 
 func (b *bench) hub(ctx context.Context, name string, set ...string) (*story.Hub, error) {
-	h := &story.Hub{Bin: b.bin, Dir: filepath.Join(b.dir, name), Set: set}
+	h := &story.Hub{Bin: b.bin, Dir: filepath.Join(b.dir, name), Set: append(set, "broker.group.initial.rebalance.delay.ms=0")} // as the peer runs
 	if err := h.Start(ctx); err != nil {
 		return nil, err
 	}
