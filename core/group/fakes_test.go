@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync"
-
 )
 
 // memStore is a log in memory. It reports batches durable at once, or, with hold, when released.
