@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ var tp0 = plugins.TopicPartition{Topic: "T.Rows"}
 
 type harness struct {
 	*task
+	mu       sync.Mutex
 	reported []int64
 	paused   atomic.Bool
 }
@@ -63,7 +65,9 @@ func start(t *testing.T, url string, report bool, kv ...string) *harness {
 		Pause: func(...plugins.TopicPartition) { h.paused.Store(true) }, Resume: func(...plugins.TopicPartition) { h.paused.Store(false) }, RequestCommit: func() {}}
 	if report {
 		env.Report = func(r *plugins.SinkRecord, _ error, done func(error)) {
+			h.mu.Lock() // documents that the server refuses are reported from the request's goroutine
 			h.reported = append(h.reported, r.Offset)
+			h.mu.Unlock()
 			done(nil)
 		}
 	}

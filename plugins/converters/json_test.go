@@ -2,6 +2,7 @@ package converters
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -170,6 +171,9 @@ func FuzzJSONToData(f *testing.F) {
 			}
 			_, again, err := c.ToData(ctx, "t", out)
 			require.NoError(t, err, "%s", out)
+			if strings.Contains(v.String(), "Inf") {
+				continue // a number beyond a double's range is infinite, which JSON can only quote: it comes back as a text, as in Java
+			}
 			require.Equal(t, v.String(), again.String())
 		}
 	})
