@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -396,7 +397,8 @@ func (s *sinkRun) iterate(fs kgo.Fetches) error {
 			s.log.Warn("reading failed; it is tried again", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		}
 	}
-	batch, err := s.convert(fs)
+	// A rewind that the task asked for since the last turn, in the commit of a rebalance: what was polled meanwhile lies beyond it.
+	batch, err := s.convert(fs, s.applyRewinds())
 	if err != nil {
 		return err
 	}
@@ -415,8 +417,8 @@ func (s *sinkRun) iterate(fs kgo.Fetches) error {
 	return nil
 }
 
-// convert decodes and transforms records. Those that are dropped or tolerated leave only their offset.
-func (s *sinkRun) convert(fs kgo.Fetches) ([]plugins.SinkRecord, error) {
+// convert decodes and transforms records, but for those of rewound partitions. Those that are dropped or tolerated leave only their offset.
+func (s *sinkRun) convert(fs kgo.Fetches, rewound map[plugins.TopicPartition]int64) ([]plugins.SinkRecord, error) {
 	n := fs.NumRecords()
 	if n == 0 {
 		return nil, nil
@@ -431,7 +433,7 @@ func (s *sinkRun) convert(fs kgo.Fetches) ([]plugins.SinkRecord, error) {
 		}
 		tp := plugins.TopicPartition{Topic: p.Topic, Partition: p.Partition}
 		st := s.parts[tp]
-		if st == nil {
+		if _, again := rewound[tp]; st == nil || again {
 			return
 		}
 		if s.w.set.topicTracking && !s.topics[p.Topic] {
@@ -527,7 +529,8 @@ func (s *sinkRun) toData(c plugins.Converter, stage, topic string, b []byte, err
 }
 
 // deliver puts a batch, again and again while the task asks for it. Between two tries mu is free, so that rebalances go on; what they
-// take away leaves the batch.
+// take away leaves the batch, and so do the records of partitions that the task, in the failed try or in a commit since, has rewound:
+// they come again from there, and a task that saw them now would leave out what lies between.
 func (s *sinkRun) deliver(batch []plugins.SinkRecord) error {
 	s.pending = batch
 	n := int64(len(batch))
@@ -567,10 +570,17 @@ func (s *sinkRun) deliver(batch []plugins.SinkRecord) error {
 				return err
 			}
 		}
+		if rewound := s.applyRewinds(); len(rewound) > 0 {
+			s.pending = slices.DeleteFunc(s.pending, func(r plugins.SinkRecord) bool {
+				_, again := rewound[plugins.TopicPartition{Topic: r.OriginalTopic, Partition: r.Partition}]
+				return again
+			})
+		}
 	}
 }
 
-func (s *sinkRun) applyRewinds() {
+// applyRewinds sends the consumer to where the task asked for, and returns what it asked for. mu is held.
+func (s *sinkRun) applyRewinds() map[plugins.TopicPartition]int64 {
 	s.reqMu.Lock()
 	rewinds := s.rewinds
 	if len(rewinds) > 0 {
@@ -578,7 +588,7 @@ func (s *sinkRun) applyRewinds() {
 	}
 	s.reqMu.Unlock()
 	if len(rewinds) == 0 {
-		return
+		return nil
 	}
 	set := map[string]map[int32]kgo.EpochOffset{}
 	for tp, off := range rewinds {
@@ -593,4 +603,5 @@ func (s *sinkRun) applyRewinds() {
 		st.consumed, st.delivered = off, -1
 	}
 	s.cl.SetOffsets(set)
+	return rewinds
 }
