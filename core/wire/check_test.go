@@ -139,7 +139,11 @@ func TestDecodedSizeBoundsWhatDecodingTakes(t *testing.T) {
 	_, err := DecodeRequest(h, body)
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
-	require.LessOrEqual(t, int64(after.TotalAlloc-before.TotalAlloc), 2*bound, "once for the array, once for what it points to")
+	limit := 2 * bound // once for the array, once for what it points to
+	if raceEnabled {
+		limit = 3 * bound // the detector gives each small object a slot of its own
+	}
+	require.LessOrEqual(t, int64(after.TotalAlloc-before.TotalAlloc), limit)
 	for _, a := range APIs() {
 		require.Less(t, DecodedSize(a.Key, 1), int64(200), a.Name)
 	}
