@@ -79,6 +79,7 @@ type Node struct {
 	log     *slog.Logger
 	metrics *prometheus.Registry
 
+	ran       atomic.Bool
 	started   time.Time
 	ready     chan struct{}
 	isReady   atomic.Bool
@@ -130,8 +131,11 @@ func (n *Node) Endpoints() Endpoints {
 }
 
 // Run runs the node until ctx ends or a role fails. Then the roles end in the order of their dependence: the worker first, so that its
-// tasks can store their positions, the log last.
+// tasks can store their positions, the log last. A node runs once.
 func (n *Node) Run(ctx context.Context) (err error) {
+	if n.ran.Swap(true) {
+		return errors.New("run: this node ran before; make another with New")
+	}
 	n.started = time.Now()
 	// Roles get contexts of their own: they end one after the other.
 	var stops []func() error

@@ -121,6 +121,7 @@ func TestAnEmbeddedHubStartsStopsAndKeepsItsClusterID(t *testing.T) {
 		ids = append(ids, root["kafka_cluster_id"])
 		cancel()
 		require.NoError(t, <-done)
+		require.ErrorContains(t, n.Run(t.Context()), "make another")
 	}
 	require.NotEmpty(t, ids[0])
 	require.Equal(t, ids[0], ids[1])
