@@ -86,7 +86,8 @@ func parseOffsets(p []byte) (map[topicPartition]int64, error) {
 	return m, err
 }
 
-func formatOffsets(m map[topicPartition]int64) []byte {
+// sortedPartitions lists the keys by topic and number.
+func sortedPartitions(m map[topicPartition]int64) []topicPartition {
 	keys := make([]topicPartition, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)
@@ -97,6 +98,11 @@ func formatOffsets(m map[topicPartition]int64) []byte {
 		}
 		return int(a.partition) - int(b.partition)
 	})
+	return keys
+}
+
+func formatOffsets(m map[topicPartition]int64) []byte {
+	keys := sortedPartitions(m)
 	b := fmt.Appendf(nil, "0\n%d\n", len(keys))
 	for _, k := range keys {
 		b = fmt.Appendf(b, "%s %d %d\n", k.topic, k.partition, m[k])

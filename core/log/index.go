@@ -55,7 +55,6 @@ func parseOffsetIndex(p []byte, size int64) ([]offsetEntry, error) {
 	es := make([]offsetEntry, 0, len(p)/offsetEntrySize)
 	for len(p) >= offsetEntrySize {
 		e := offsetEntry{binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])}
-		p = p[offsetEntrySize:]
 		if n := len(es); n > 0 && (e.rel <= es[n-1].rel || e.pos <= es[n-1].pos) {
 			break
 		}
@@ -66,6 +65,7 @@ func parseOffsetIndex(p []byte, size int64) ([]offsetEntry, error) {
 			return nil, fmt.Errorf("offset index entry %d points to position %d of %d", len(es), e.pos, size)
 		}
 		es = append(es, e)
+		p = p[offsetEntrySize:]
 	}
 	if !allZero(p) {
 		return nil, fmt.Errorf("offset index has %d bytes after its last entry that is in order", len(p))
