@@ -49,6 +49,8 @@ type Env struct {
 	RequestTaskReconfiguration func()
 	// Offsets reads the stored source offsets; nil for sinks.
 	Offsets OffsetReader
+	// Transactions is nil unless a source runs with transaction.boundary=connector and exactly-once is on.
+	Transactions TransactionContext
 }
 
 // OffsetReader reads what was last stored for source partitions.

@@ -31,7 +31,8 @@ type SourceRecord struct {
 	SourceOffset Offset
 
 	Topic       string
-	Partition   int32 // NoPartition, or fixed
+	Partition   int32    // NoPartition, or fixed
+	Boundary    Boundary // only looked at with transaction.boundary=connector
 	KeySchema   *data.Schema
 	Key         data.Value
 	ValueSchema *data.Schema
