@@ -124,6 +124,9 @@ func alterPartition(im *Image, rules *Rules, brokerID int32, a AlterPartition) (
 	e := edit(im, rules, t, p)
 	e.isr = isr
 	rec := e.record(t.ID)
+	if done := moved(im, rules, t, p, isr); done != nil {
+		rec = done
+	}
 	if a.Recovery != p.Recovery {
 		if rec == nil {
 			rec = &PartitionChangeRecord{TopicID: t.ID, Partition: p.Index}
