@@ -34,13 +34,13 @@ race: ## all tests under the race detector
 	CGO_ENABLED=1 $(GO) test -buildvcs=false -race -timeout 60m ./...
 
 lint: $(TOOLS)/$(LINT)-$(LINTVER) ## gofmt, vet and golangci-lint
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@test -z "$$(gofmt -l .)" || { echo "gofmt these:"; gofmt -l .; exit 1; }
 	$(TOOLS)/$(LINT)-$(LINTVER) run ./...
 
 $(TOOLS)/$(LINT)-$(LINTVER):
 	@mkdir -p $(TOOLS)
 	@echo "building golangci-lint $(LINTVER), once"
-	cd /tmp && GOBIN=$(TOOLS) GOFLAGS=-buildvcs=false $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTVER)
+	@cd /tmp && GOBIN=$(TOOLS) GOFLAGS=-buildvcs=false $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTVER)
 	@mv $(TOOLS)/$(LINT) $@
 
 fuzz: ## each fuzz target for FUZZTIME (60s)

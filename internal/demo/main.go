@@ -230,6 +230,10 @@ func (d *demo) startServers(ctx context.Context) error {
 			return s.Process, "OpenSearch " + s.Version, nil
 		}},
 	}
+	// What is missing is told here once, and below with the server that needs it; the others run.
+	if err := servers.Prepare(ctx, "postgres", "mysql", "opensearch"); err != nil {
+		fmt.Printf("  %v\n", err)
+	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for _, s := range starts {

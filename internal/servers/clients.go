@@ -18,7 +18,8 @@ type Python struct{ dir string }
 // The sets of packages that tests use: readers of what sinks wrote that share no code with us, and clients.
 var (
 	pythonReaders = []string{"duckdb==1.4.1", "fastavro==1.12.1", "pytz==2025.2", "cramjam==2.11.0"}
-	pythonClients = []string{"confluent-kafka==2.11.1", "attrs", "httpx", "authlib", "cachetools", "fastavro==1.12.1", "requests"}
+	pythonClients = []string{"confluent-kafka==2.11.1", "attrs==26.1.0", "httpx==0.28.1", "authlib==1.9.9", "cachetools==8.0.1",
+		"fastavro==1.12.1", "requests==2.34.2"}
 )
 
 // FetchReaders brings DuckDB and fastavro.
@@ -39,7 +40,7 @@ func fetchPython(ctx context.Context, name, what string, packages []string) (*Py
 			return err
 		}
 		_, err := run(ctx, dir, nil, "python3", append([]string{"-m", "pip", "install", "-q", "--no-warn-script-location",
-			"--disable-pip-version-check", "--root-user-action=ignore", "--target", dir}, packages...)...)
+			"--disable-pip-version-check", "--root-user-action=ignore", "--retries", "5", "--target", dir}, packages...)...)
 		return err
 	})
 	return &Python{dir}, err
@@ -52,6 +53,8 @@ func (p *Python) Command(ctx context.Context, script string, args ...string) *ex
 	return cmd
 }
 
+var nodeClients = []string{"kafkajs@2.2.4", "kafkajs-snappy@1.1.0", "lz4js@0.2.0", "zstd-codec@0.1.5", "@kafkajs/confluent-schema-registry@4.1.0"}
+
 // Node is a set of npm packages.
 type Node struct{ dir string }
 
@@ -62,8 +65,8 @@ func FetchNodeClients(ctx context.Context) (*Node, error) {
 		if err != nil {
 			return err
 		}
-		_, err = run(ctx, dir, nil, npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", dir,
-			"kafkajs@2.2.4", "kafkajs-snappy@1.1.0", "lz4js@0.2.0", "zstd-codec@0.1.5", "@kafkajs/confluent-schema-registry@4.1.0")
+		_, err = run(ctx, dir, nil, npm, append([]string{"install", "--silent", "--no-audit", "--no-fund", "--fetch-retries", "5", "--prefix", dir},
+			nodeClients...)...)
 		return err
 	})
 	return &Node{dir}, err

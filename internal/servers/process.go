@@ -29,7 +29,7 @@ type Process struct {
 type spec struct {
 	path, dir string
 	args, env []string
-	dropRoot  bool                            // run in a user namespace in which root is nobody
+	dropRoot  bool                            // it refuses to run as root
 	stop      syscall.Signal                  // polite stop
 	patience  time.Duration                   // how long to wait for it before SIGKILL
 	ready     func(ctx context.Context) error // nil error: it serves
@@ -64,6 +64,11 @@ func (p *Process) Start(ctx context.Context) error {
 	defer p.mu.Unlock()
 	if p.cmd != nil {
 		return fmt.Errorf("%s runs already", p.Name)
+	}
+	if p.spec.dropRoot {
+		if err := handOver(p.Dir); err != nil {
+			return fmt.Errorf("start %s: %w", p.Name, err)
+		}
 	}
 	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {
@@ -152,28 +157,4 @@ func (p *Process) signal(sig syscall.Signal) error {
 		return fmt.Errorf("%s is down", p.Name)
 	}
 	return p.cmd.Process.Signal(sig)
-}
-
-// attrs makes a child die with this process and, when dropRoot is set and we are root, gives it a user namespace in which root is
-// called nobody: for servers that refuse to run as root. Its files stay root's outside.
-func attrs(dropRoot bool) *syscall.SysProcAttr {
-	a := &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if dropRoot && os.Geteuid() == 0 {
-		const nobody = 65534
-		a.Cloneflags = syscall.CLONE_NEWUSER
-		a.UidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: 0, Size: 1}}
-		a.GidMappings = []syscall.SysProcIDMap{{ContainerID: nobody, HostID: 0, Size: 1}}
-	}
-	return a
-}
-
-// runDropped is run for a program that refuses root.
-func runDropped(ctx context.Context, env []string, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), env...)
-	cmd.SysProcAttr = attrs(true)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", filepath.Base(name), err, bytes.TrimSpace(out))
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,12 +22,20 @@ func Excluded(name string) bool {
 	return slices.Contains(strings.Split(strings.ReplaceAll(os.Getenv(EnvExclude), " ", ""), ","), name)
 }
 
-// shared holds the servers of this test process: each is started at its first use and serves all tests of the package.
+// shared holds the servers of this test process: each is started at its first use and serves all tests of the package. Tests that need
+// different servers do not wait for each other.
 var shared struct {
 	sync.Mutex
-	dir  string
-	stop []func() error
-	up   map[string]any
+	dir   string
+	slots map[string]*slot
+}
+
+// slot is one server's place. Its lock is held while the server starts.
+type slot struct {
+	sync.Mutex
+	server any
+	err    error // of the start, which is not tried twice
+	stop   func() error
 }
 
 // Main runs a package's tests and then stops the servers that they started: call it from TestMain.
@@ -40,13 +49,44 @@ func Main(m *testing.M) {
 func StopShared() {
 	shared.Lock()
 	defer shared.Unlock()
-	for _, stop := range shared.stop {
-		_ = stop()
+	var wg sync.WaitGroup
+	for _, s := range shared.slots {
+		wg.Go(func() {
+			s.Lock()
+			defer s.Unlock()
+			if s.stop != nil {
+				_ = s.stop()
+			}
+		})
 	}
+	wg.Wait()
 	if shared.dir != "" {
 		_ = os.RemoveAll(shared.dir)
 	}
-	shared.stop, shared.up, shared.dir = nil, nil, ""
+	shared.slots, shared.dir = nil, ""
+}
+
+// slotOf returns the place of a server and its scratch folder.
+func slotOf(name string) (*slot, string, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.dir == "" {
+		dir, err := os.MkdirTemp("", "moldau-servers-")
+		if err != nil {
+			return nil, "", err
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return nil, "", err
+		}
+		shared.dir, shared.slots = dir, map[string]*slot{}
+	}
+	s := shared.slots[name]
+	if s == nil {
+		s = &slot{}
+		shared.slots[name] = s
+	}
+	dir := filepath.Join(shared.dir, name)
+	return s, dir, os.MkdirAll(dir, 0o755)
 }
 
 func get[T any](t testing.TB, name string, start func(ctx context.Context, dir string) (T, error), stop func(T) error) T {
@@ -54,37 +94,27 @@ func get[T any](t testing.TB, name string, start func(ctx context.Context, dir s
 	if Excluded(name) {
 		t.Skipf("%s was excluded by %s", name, EnvExclude)
 	}
-	shared.Lock()
-	defer shared.Unlock()
-	if s, ok := shared.up[name].(T); ok {
-		return s
-	}
-	if shared.dir == "" {
-		dir, err := os.MkdirTemp("", "moldau-servers-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		shared.dir, shared.up = dir, map[string]any{}
-	}
-	dir := filepath.Join(shared.dir, name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	s, dir, err := slotOf(name)
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
-	defer cancel()
-	s, err := start(ctx, dir)
-	if err != nil {
-		t.Fatalf("no real %s to test with (exclude it by name with %s=%s): %v", name, EnvExclude, name, err)
+	s.Lock()
+	defer s.Unlock()
+	if s.server == nil && s.err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+		defer cancel()
+		var srv T
+		if srv, s.err = start(ctx, dir); s.err == nil {
+			s.server, s.stop = srv, func() error { return stop(srv) }
+		}
 	}
-	shared.up[name] = s
-	shared.stop = append(shared.stop, func() error { return stop(s) })
-	return s
+	if s.err != nil {
+		t.Fatalf("no real %s to test with (exclude it by name with %s=%s): %v", name, EnvExclude, name, s.err)
+	}
+	return s.server.(T)
 }
 
-// Stop ends a server that is ours; one that was given is left alone.
+// stopProcess ends a server that is ours; one that was given is left alone.
 func stopProcess(p *Process) error {
 	if p == nil {
 		return nil
@@ -138,8 +168,12 @@ func TestKafka(t testing.TB) *Kafka {
 // Row is one server of a report.
 type Row struct{ Name, Version, Source string }
 
-// Check starts each server that is not excluded, asks it for its version and stops it again.
+// Check starts each server that is not excluded, asks it for its version and stops it again, and brings the clients and readers
+// that tests use. Programs that this takes and the machine lacks are installed first, or named in one error.
 func Check(ctx context.Context, only ...string) ([]Row, error) {
+	if err := Prepare(ctx, only...); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "moldau-check-")
 	if err != nil {
 		return nil, err
@@ -202,6 +236,16 @@ func Check(ctx context.Context, only ...string) ([]Row, error) {
 			}
 			return s.Process, "Apache Kafka " + s.Version, nil
 		}},
+		{"readers", "", func(ctx context.Context, _ string) (*Process, string, error) {
+			_, err := FetchReaders(ctx)
+			return nil, strings.Join(pythonReaders[:2], ", "), err
+		}},
+		{"clients", "", func(ctx context.Context, _ string) (*Process, string, error) {
+			_, err := FetchPythonClients(ctx)
+			_, err2 := FetchNodeClients(ctx)
+			_, _, err3 := FetchKcat(ctx)
+			return nil, strings.Join(append(pythonClients[:1:1], nodeClients[0], "kcat"), ", "), errors.Join(err, err2, err3)
+		}},
 	}
 	var rows []Row
 	var failed []string
@@ -225,6 +269,9 @@ func Check(ctx context.Context, only ...string) ([]Row, error) {
 			continue
 		}
 		source := "given by " + c.env
+		if c.env == "" {
+			source = "fetched"
+		}
 		if p != nil {
 			source = "started by this run"
 			if err := p.Stop(); err != nil {
