@@ -1,21 +1,18 @@
-// Command moldau is the hub's binary.
+// Command moldau is the hub's binary: the server, and the command line of any Kafka cluster.
 package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/moldau-io/moldau/cmd/moldau/cli"
 )
 
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := root().ExecuteContext(ctx)
+	code := cli.Main(ctx, os.Args[1:], cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	cancel()
-	if err != nil && !errors.Is(err, context.Canceled) {
-		fmt.Fprintln(os.Stderr, "moldau:", err)
-		os.Exit(1)
-	}
+	os.Exit(code)
 }

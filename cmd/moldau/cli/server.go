@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -12,32 +12,22 @@ import (
 	"github.com/moldau-io/moldau"
 )
 
-func root() *cobra.Command {
-	c := &cobra.Command{
-		Use:           "moldau",
-		Short:         "A data-integration hub: Kafka-protocol log, Kafka Connect worker and schema registry in one process",
-		SilenceUsage:  true,
-		SilenceErrors: true,
-	}
-	c.AddCommand(server(), version())
-	return c
-}
-
-func version() *cobra.Command {
+func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print version and commit", Args: cobra.NoArgs,
-		Run: func(c *cobra.Command, _ []string) {
-			fmt.Fprintln(c.OutOrStdout(), "moldau", moldau.Version, moldau.Commit)
+		Run: func(*cobra.Command, []string) {
+			fmt.Fprintln(a.Out, "moldau", moldau.Version, moldau.Commit)
 		},
 	}
 }
 
-func server() *cobra.Command {
+func (a *app) server() *cobra.Command {
 	var src moldau.Sources
 	var roles, endpoints string
 	c := &cobra.Command{
-		Use:   "server",
-		Short: "Run the hub",
+		Use:         "server",
+		Short:       "Run the hub",
+		Annotations: map[string]string{"ends": "interrupt"},
 		Long: `Run the hub. Without flags: broker on 127.0.0.1:9092, registry on :8081, connect on :8083, admin on :8080, data in ./data.
 
 A setting is SECTION.KEY with the sections broker, registry, connect and admin and, inside, Kafka's, the registry's and Kafka Connect's
