@@ -28,6 +28,10 @@ type AppendOptions struct {
 	// LeaderEpoch is stamped into the batches of a Client or Coordinator.
 	LeaderEpoch int32
 	Origin      Origin
+	// Guard permits a transactional batch to begin its transaction in this log; see StartVerification.
+	Guard Guard
+	// TransactionVersion is that of the transaction a marker ends. From 2 on its epoch is one that the producer did not write with.
+	TransactionVersion int16
 }
 
 // AppendResult says where batches went.
@@ -92,7 +96,7 @@ func (l *Log) appendLocked(in incoming, o AppendOptions, cfg *Config) (AppendRes
 		}
 	}
 	if in.hasPID {
-		dup, err := l.producers.check(batch.Batch(in.data), o.Origin)
+		dup, err := l.producers.check(batch.Batch(in.data), o)
 		if err != nil {
 			return AppendResult{}, 0, err
 		}
@@ -311,7 +315,7 @@ func (l *Log) applyProducer(b batch.Batch) error {
 			return err
 		}
 	}
-	if b.IsTransactional() {
+	if b.IsControl() || p.open[b.ProducerID()] == b.BaseOffset() { // a transaction ends or begins
 		l.publishTxn()
 	}
 	return nil

@@ -31,7 +31,8 @@ type Log struct {
 	end      atomic.Int64
 	synced   atomic.Int64 // everything below was synced
 	hw       atomic.Int64 // set by SetHighWatermark, or -1
-	firstTxn atomic.Int64 // first offset of an open transaction, or MaxInt64
+	firstTxn atomic.Int64 // first offset of a transaction that is open, or whose marker the high watermark has not passed; or MaxInt64
+	ending   atomic.Bool  // there is one of the second kind
 	// recoveryCap bounds the recovery point while a truncation runs.
 	recoveryCap atomic.Int64
 	// truncations is odd while a truncation runs and grows with each: readers repeat when it changed under them.
@@ -143,8 +144,8 @@ func (l *Log) DurableOffset() int64 {
 	return l.synced.Load()
 }
 
-// LastStableOffset is the first offset of an open transaction, or EndOffset: what a read_committed reader may see when all
-// of the log is replicated. With replicas use StableOffset.
+// LastStableOffset is the first offset of a transaction that is open, or whose marker the high watermark has not passed, or
+// EndOffset: what a read_committed reader may see, if it is below the high watermark. It takes no lock.
 func (l *Log) LastStableOffset() int64 { return min(l.firstTxn.Load(), l.end.Load()) }
 
 // StableOffset is the last stable offset under a high watermark: a transaction whose marker is not below it yet counts as open.
@@ -163,7 +164,36 @@ func (l *Log) StableOffset(highWatermark int64) int64 {
 
 // SetHighWatermark tells the log what is replicated. Retention and compaction stay below it. As long as it was never
 // called, they stay below DurableOffset.
-func (l *Log) SetHighWatermark(offset int64) { l.hw.Store(offset) }
+func (l *Log) SetHighWatermark(offset int64) {
+	l.hw.Store(offset)
+	l.settleTxns()
+}
+
+// AdvanceHighWatermark is SetHighWatermark that never goes back. Concurrent calls may come in any order.
+func (l *Log) AdvanceHighWatermark(offset int64) {
+	for {
+		hw := l.hw.Load()
+		if hw >= offset {
+			return
+		}
+		if l.hw.CompareAndSwap(hw, offset) {
+			break
+		}
+	}
+	l.settleTxns()
+}
+
+// settleTxns counts the transactions as ended whose markers the high watermark has passed.
+func (l *Log) settleTxns() {
+	if !l.ending.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.producers != nil {
+		l.publishTxn()
+	}
+}
 
 func (l *Log) highWatermark() int64 {
 	if hw := l.hw.Load(); hw >= 0 {
@@ -287,11 +317,18 @@ func (l *Log) needProducers() error {
 
 // publishTxn makes the first open transaction visible to readers. Call with mu held.
 func (l *Log) publishTxn() {
-	at := int64(math.MaxInt64)
-	for _, first := range l.producers.open {
-		at = min(at, first)
+	at, ok := l.producers.firstUnstable(max(l.hw.Load(), 0))
+	if l.hw.Load() < 0 { // nobody keeps a high watermark: markers count as they are written
+		at, ok = math.MaxInt64, true
+		for _, first := range l.producers.open {
+			at = min(at, first)
+		}
+	}
+	if !ok {
+		at = math.MaxInt64
 	}
 	l.firstTxn.Store(at)
+	l.ending.Store(len(l.producers.closed) > 0)
 }
 
 // find returns the index in segs of the segment that holds offset or, in a gap, precedes it; -1 when all are later.
@@ -323,7 +360,10 @@ func (l *Log) roll() error {
 func (l *Log) openSegment(base int64) error {
 	if old := l.active; old != nil {
 		old.imu.Lock()
-		err := old.writeIndexes("", false)
+		err := old.ensure() // nothing may have been appended since it was opened
+		if err == nil {
+			err = old.writeIndexes("", false)
+		}
 		if err == nil {
 			old.active = false
 			l.d.indexes.add(old.iitem, int64(len(old.offsets)*8+len(old.times)*16+64))

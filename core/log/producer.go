@@ -92,6 +92,9 @@ type producers struct {
 	snapAt  int64           // the offset of the newest snapshot file, or NoOffset
 	reader  batch.Reader
 	expires int64 // producer.id.expiration.ms
+
+	guards    map[int64]guard // by producer id: permissions to begin a transaction
+	lastGuard Guard
 }
 
 func newProducers(expiresMs int64) *producers {
@@ -104,17 +107,18 @@ func inSequence(last, next int32) bool {
 }
 
 // check decides about a client's batch. dup is the earlier append that it repeats.
-func (p *producers) check(b batch.Batch, origin Origin) (dup *batchMeta, err error) {
-	e := p.byID[b.ProducerID()]
-	if e == nil {
-		return nil, nil
-	}
-	epoch := b.ProducerEpoch()
+func (p *producers) check(b batch.Batch, o AppendOptions) (dup *batchMeta, err error) {
+	origin := o.Origin
 	if origin == Replica {
 		return nil, nil
 	}
+	e := p.byID[b.ProducerID()]
+	if e == nil {
+		return nil, p.checkGuard(b, o)
+	}
+	epoch := b.ProducerEpoch()
 	if b.IsControl() {
-		return nil, p.checkMarker(e, b)
+		return nil, p.checkMarker(e, b, o.TransactionVersion)
 	}
 	if origin == Client && epoch == e.epoch {
 		if m := e.find(b.BaseSequence(), b.LastSequence()); m != nil {
@@ -125,7 +129,7 @@ func (p *producers) check(b batch.Batch, origin Origin) (dup *batchMeta, err err
 		return nil, fmt.Errorf("%w: epoch %d of producer %d is smaller than the last seen epoch %d", ErrInvalidProducerEpoch, epoch, e.id, e.epoch)
 	}
 	if origin != Client {
-		return nil, nil
+		return nil, p.checkGuard(b, o)
 	}
 	seq := b.BaseSequence()
 	if epoch != e.epoch {
@@ -135,14 +139,16 @@ func (p *producers) check(b batch.Batch, origin Origin) (dup *batchMeta, err err
 		}
 	} else if m := e.last(); m != nil && !inSequence(m.lastSeq, seq) {
 		return nil, fmt.Errorf("%w: producer %d sent sequence %d, the last was %d", ErrOutOfOrderSequence, e.id, seq, m.lastSeq)
+	} else if m == nil && seq != 0 {
+		return nil, fmt.Errorf("%w: producer %d begins epoch %d with sequence %d instead of 0", ErrOutOfOrderSequence, e.id, epoch, seq)
 	}
 	if e.txnFirst != NoOffset && !b.IsTransactional() {
 		return nil, fmt.Errorf("%w: producer %d has a transaction open since offset %d and wrote outside of it", ErrInvalidTxnState, e.id, e.txnFirst)
 	}
-	return nil, nil
+	return nil, p.checkGuard(b, o)
 }
 
-func (p *producers) checkMarker(e *producerEntry, b batch.Batch) error {
+func (p *producers) checkMarker(e *producerEntry, b batch.Batch, version int16) error {
 	m, ok, err := batch.ParseEndTxn(&p.reader, b)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorruptMessage, err)
@@ -152,6 +158,10 @@ func (p *producers) checkMarker(e *producerEntry, b batch.Batch) error {
 	}
 	if b.ProducerEpoch() < e.epoch {
 		return fmt.Errorf("%w: marker with epoch %d for producer %d at epoch %d", ErrInvalidProducerEpoch, b.ProducerEpoch(), e.id, e.epoch)
+	}
+	if version >= 2 && b.ProducerEpoch() == e.epoch && e.txnFirst != NoOffset {
+		// With version 2 a marker has the epoch after that of its transaction: this one is late, and the next transaction is open.
+		return fmt.Errorf("%w: marker with epoch %d for producer %d, which writes with that epoch already", ErrInvalidProducerEpoch, b.ProducerEpoch(), e.id)
 	}
 	if m.CoordinatorEpoch < e.coordinatorEpoch {
 		return fmt.Errorf("%w: marker from coordinator epoch %d after %d", ErrCoordinatorFenced, m.CoordinatorEpoch, e.coordinatorEpoch)
@@ -184,6 +194,7 @@ func (p *producers) apply(b batch.Batch, control func() (batch.EndTxn, bool, err
 	}
 	e.lastTimestamp = b.MaxTimestamp()
 	if b.IsControl() {
+		delete(p.guards, id)
 		e.coordinatorEpoch = m.CoordinatorEpoch
 		if e.txnFirst == NoOffset {
 			return nil, nil
@@ -203,6 +214,7 @@ func (p *producers) apply(b batch.Batch, control func() (batch.EndTxn, bool, err
 	if b.IsTransactional() && e.txnFirst == NoOffset {
 		e.txnFirst = b.BaseOffset()
 		p.open[id] = e.txnFirst
+		delete(p.guards, id)
 	}
 	return nil, nil
 }
@@ -235,6 +247,9 @@ func (p *producers) expire(nowMs int64) {
 		if e.txnFirst == NoOffset && nowMs-e.lastTimestamp >= p.expires {
 			delete(p.byID, id)
 		}
+	}
+	if len(p.guards) > 0 {
+		p.dropGuards(nowMs)
 	}
 }
 

@@ -53,6 +53,8 @@ type Partition struct {
 	appends  []appended // in the order of offsets: those at or above the high watermark
 	watchers []*Watch
 	watching atomic.Int32 // len(watchers), to look at without mu
+	stable   int64        // the last stable offset when watchers were fed
+	held     int64        // bytes that passed the high watermark and wait for their transactions to end
 }
 
 // appended is one append that the high watermark has not passed yet.
@@ -75,6 +77,7 @@ func New(topic string, id [16]byte, index, node int32, l *log.Log) *Partition {
 	p.leadership.Store(&Leadership{Leader: -1, Epoch: -1})
 	p.onDurable = p.durable
 	p.hw.Store(l.DurableOffset())
+	l.AdvanceHighWatermark(p.hw.Load())
 	l.SetListener(func(_, durable int64) { p.progressed(durable) })
 	return p
 }
@@ -168,13 +171,15 @@ func (p *Partition) progressed(durable int64) {
 	if limit <= p.hw.Load() {
 		return
 	}
+	// The log first: who sees the new high watermark must see the last stable offset that goes with it. It takes the log's
+	// lock, under which p.mu is taken elsewhere.
+	p.log.AdvanceHighWatermark(limit)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if limit <= p.hw.Load() {
 		return
 	}
 	p.hw.Store(limit)
-	p.log.SetHighWatermark(limit)
 	p.release(limit)
 }
 
@@ -199,12 +204,26 @@ func (p *Partition) release(limit int64) {
 
 // feed tells the watchers of bytes that became readable. It needs mu.
 func (p *Partition) feed(bytes int64) {
-	if bytes == 0 || len(p.watchers) == 0 {
+	if bytes == 0 {
+		return
+	}
+	// What became stable comes all at once when a transaction ends. How many bytes of those that were held back are still behind
+	// another one is not known: a watch may fire early, never late.
+	committed := int64(0)
+	p.held += bytes
+	if stable := min(p.log.LastStableOffset(), p.hw.Load()); stable > p.stable {
+		p.stable, p.held, committed = stable, 0, p.held
+	}
+	if len(p.watchers) == 0 {
 		return
 	}
 	keep := p.watchers[:0]
 	for _, w := range p.watchers {
-		if !w.add(bytes) {
+		n := bytes
+		if w.committed {
+			n = committed
+		}
+		if n == 0 || !w.add(n) {
 			keep = append(keep, w)
 		}
 	}

@@ -8,6 +8,8 @@ type Watch struct {
 	need atomic.Int64
 	done atomic.Bool
 	fn   func()
+	// committed: only bytes below the last stable offset count.
+	committed bool
 }
 
 // NewWatch makes a watch for need bytes. fn is called at most once, from any goroutine, possibly with a partition's lock
@@ -15,6 +17,13 @@ type Watch struct {
 func NewWatch(need int64, fn func()) *Watch {
 	w := &Watch{fn: fn}
 	w.need.Store(max(need, 1))
+	return w
+}
+
+// NewCommittedWatch is NewWatch for a read_committed reader: it fires when the last stable offset has moved far enough.
+func NewCommittedWatch(need int64, fn func()) *Watch {
+	w := NewWatch(need, fn)
+	w.committed = true
 	return w
 }
 

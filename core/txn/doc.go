@@ -1,0 +1,36 @@
+// Package txn is the transaction coordinator (KIP-98, KIP-360, KIP-890): who a transactional id's current producer is, which
+// partitions its transaction has touched, and how the transaction ends.
+//
+// # The pure core
+//
+// A [Shard] is the transactional ids of one partition of __transaction_state. It has no goroutine, no clock, no lock and no I/O:
+//
+//	batches, effects := shard.Step(event, now)
+//
+// The batches are to be appended to the partition, in order, each as one atomic unit; their fate comes back as [Appended] events
+// in the same order. The effects are carried out at once: answer a request, send transaction markers to the partitions, log a
+// line. A [Coordinator] is the edge around the shards of one broker.
+//
+// # The invariant
+//
+// A transaction is all or nothing for a read_committed consumer, because
+//
+//   - what decides is one record: PrepareCommit or PrepareAbort in __transaction_state. Before it is durable nothing has been
+//     decided and nobody was told; once it is, only that outcome can be reached, by this coordinator or by the one that loads the
+//     partition after it;
+//   - a partition is in the durable state of the transaction before a record of the transaction is in the partition. So the
+//     prepare record names every partition that needs a marker, and no transaction hangs in one that was forgotten;
+//   - markers carry the leader epoch of the state partition (the coordinator epoch) and the producer's epoch: a partition
+//     refuses the marker of a coordinator that was replaced, and of an epoch that is over;
+//   - the state becomes Complete only after every marker is durable. A crash between leaves Prepare in the log, and the next
+//     load sends all markers again; a marker for a transaction that is not open changes nothing.
+//
+// A producer is fenced by its epoch, which only grows for one producer id: InitProducerId bumps it, aborting what was open
+// before it answers; the coordinator bumps it when it aborts a transaction that took longer than its timeout; and with
+// transaction version 2 every end of a transaction bumps it, so that no delayed write of a past transaction can be taken for one of
+// the next (the hole in version 1 that Jepsen reported). When the epochs of a producer id are used up, a new id takes its place.
+//
+// Every change is in one of three places: decided but not durable (pending is set, and other requests are answered
+// CONCURRENT_TRANSACTIONS), durable (in the transaction's fields), or not there. A failed append takes pending back and leaves no
+// trace, but for a fencing epoch, which stays bumped in memory: the fenced producer must not come back because a disk was slow.
+package txn
