@@ -26,7 +26,7 @@
 //	writer.go      one topic partition: the pure rules of rotation, and its open objects
 //	partitioner.go paths out of records: default, field, time
 //	joda.go        path.format's date patterns
-//	format*.go     record encoders
+//	format*.go     record encoders; parquetfile/ is what writes Parquet
 //	buffer.go      the pool and the spill file
 //	upload.go      put, multipart, conditional writes, retries
 package s3

@@ -3,14 +3,18 @@ package s3
 import (
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"strconv"
+	"sync"
 
+	"github.com/moldau-io/moldau/connectors/s3/parquetfile"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/encoding"
+	physical "github.com/parquet-go/parquet-go/format"
 )
 
 // parquetFormat writes Parquet: a column a field, in the schema's order, structs as groups, arrays and maps in the standard
@@ -44,8 +48,8 @@ const maxDecimalPrecision = 38
 type shape struct {
 	typ      data.Type
 	optional bool
-	def, rep int // levels of a present value
-	column   int // leaves
+	def, rep uint8 // levels of a present value
+	column   int   // leaves; -1 for all others
 	fields   []*shape
 	elem     *shape // array element, map value
 	key      *shape
@@ -54,11 +58,9 @@ type shape struct {
 // compiled is a schema's Parquet form.
 type compiled struct {
 	schema  *parquet.Schema
+	layout  *parquetfile.Layout
 	root    *shape
-	columns int
-	// repeated says that some column can have several values in a row. A row lists its values column by column, so that they have to
-	// be sorted then.
-	repeated bool
+	writers sync.Pool // of *parquetfile.Writer; one belongs to one codec, and a schema to one task's format
 }
 
 // compileParquet builds both forms of a struct schema.
@@ -72,22 +74,24 @@ func compileParquet(s *data.Schema) (*compiled, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &compiled{parquet.NewSchema(name, node), root, c.columns, c.repeated}, nil
+	schema := parquet.NewSchema(name, node)
+	layout, err := parquetfile.NewLayout(schema, c.leaves)
+	if err != nil {
+		return nil, &plugins.DataError{Err: err}
+	}
+	return &compiled{schema: schema, layout: layout, root: root}, nil
 }
 
-type compiler struct {
-	columns  int
-	repeated bool
-}
+type compiler struct{ leaves []parquetfile.Leaf }
 
 const maxDepth = 64
 
-func (c *compiler) structOf(s *data.Schema, def, rep int, path string, depth int) (parquet.Node, *shape, error) {
+func (c *compiler) structOf(s *data.Schema, def, rep uint8, path string, depth int) (parquet.Node, *shape, error) {
 	if len(s.Fields()) == 0 {
 		return nil, nil, plugins.Dataf("%s is a struct without fields, which Parquet cannot hold", path)
 	}
 	g := &group{}
-	sh := &shape{typ: data.TypeStruct, def: def, rep: rep}
+	sh := &shape{typ: data.TypeStruct, def: def, rep: rep, column: -1}
 	for _, f := range s.Fields() {
 		n, fs, err := c.node(f.Schema, def, rep, path+"."+f.Name, depth+1)
 		if err != nil {
@@ -99,11 +103,10 @@ func (c *compiler) structOf(s *data.Schema, def, rep int, path string, depth int
 	return g, sh, nil
 }
 
-func (c *compiler) node(s *data.Schema, def, rep int, path string, depth int) (n parquet.Node, sh *shape, err error) {
+func (c *compiler) node(s *data.Schema, def, rep uint8, path string, depth int) (n parquet.Node, sh *shape, err error) {
 	if depth > maxDepth {
 		return nil, nil, plugins.Dataf("%s is nested more than %d deep", path, maxDepth)
 	}
-	c.repeated = c.repeated || s.Type() == data.TypeArray || s.Type() == data.TypeMap
 	optional := s.Optional()
 	if optional {
 		def++
@@ -113,13 +116,13 @@ func (c *compiler) node(s *data.Schema, def, rep int, path string, depth int) (n
 		n, sh, err = c.structOf(s, def, rep, path, depth)
 	case data.TypeArray:
 		var en parquet.Node
-		sh = &shape{typ: data.TypeArray, def: def, rep: rep}
+		sh = &shape{typ: data.TypeArray, def: def, rep: rep, column: -1}
 		if en, sh.elem, err = c.node(s.ValueSchema(), def+1, rep+1, path+".element", depth+1); err == nil {
 			n = parquet.List(en)
 		}
 	case data.TypeMap:
 		var kn, vn parquet.Node
-		sh = &shape{typ: data.TypeMap, def: def, rep: rep}
+		sh = &shape{typ: data.TypeMap, def: def, rep: rep, column: -1}
 		if s.KeySchema().Optional() {
 			return nil, nil, plugins.Dataf("%s is a map whose keys are optional, which Parquet cannot hold", path)
 		}
@@ -130,8 +133,8 @@ func (c *compiler) node(s *data.Schema, def, rep int, path string, depth int) (n
 		}
 	default:
 		if n, err = leaf(s, path); err == nil {
-			sh = &shape{typ: s.Type(), def: def, rep: rep, column: c.columns}
-			c.columns++
+			sh = &shape{typ: s.Type(), def: def, rep: rep, column: len(c.leaves)}
+			c.leaves = append(c.leaves, columnOf(s, n))
 		}
 	}
 	if err != nil {
@@ -141,6 +144,21 @@ func (c *compiler) node(s *data.Schema, def, rep int, path string, depth int) (n
 		n = parquet.Optional(n)
 	}
 	return n, sh, nil
+}
+
+// columnOf tells the writer of files what is in a column of schema s and node n.
+func columnOf(s *data.Schema, n parquet.Node) parquetfile.Leaf {
+	l := parquetfile.Leaf{Type: physical.Type(n.Type().Kind())}
+	switch l.Type {
+	case physical.Float, physical.Double:
+		l.Order = parquetfile.Float
+	case physical.ByteArray:
+		l.Order = parquetfile.Bytes
+		if t := n.Type().LogicalType(); t != nil && s.Name() == data.LogicalDecimal {
+			l.Order = parquetfile.Decimal
+		}
+	}
+	return l
 }
 
 func leaf(s *data.Schema, path string) (parquet.Node, error) {
@@ -184,93 +202,84 @@ func leaf(s *data.Schema, path string) (parquet.Node, error) {
 	return nil, plugins.Dataf("%s has a type that Parquet cannot hold: %s", path, s.Type())
 }
 
-// append adds the column values of v to row. rep is the repetition level of the first value; def is that of the parent when v is absent.
-func (sh *shape) append(row parquet.Row, v data.Value, rep int) (parquet.Row, error) {
+// write adds v to the columns below sh. rep is the repetition level of the first value. After an error the row is incomplete.
+func (sh *shape) write(cols []parquetfile.Column, v data.Value, rep uint8) error {
 	if v.IsNull() {
 		if !sh.optional {
-			return nil, plugins.Dataf("a value is null that the schema requires")
+			return errRequired
 		}
-		return sh.absent(row, rep, sh.def-1), nil
+		sh.absent(cols, rep, sh.def-1)
+		return nil
 	}
 	if v.Type() != sh.typ {
-		return nil, plugins.Dataf("a value is a %s where the schema says %s", v.Type(), sh.typ)
+		return plugins.Dataf("a value is a %s where the schema says %s", v.Type(), sh.typ)
 	}
-	var err error
 	switch sh.typ {
 	case data.TypeStruct:
 		vals := v.Struct().Values
+		if len(vals) != len(sh.fields) {
+			return plugins.Dataf("a struct has %d fields where the schema has %d", len(vals), len(sh.fields))
+		}
 		for i, f := range sh.fields {
-			if row, err = f.append(row, vals[i], rep); err != nil {
-				return nil, err
+			if err := f.write(cols, vals[i], rep); err != nil {
+				return err
 			}
 		}
-		return row, nil
 	case data.TypeArray:
 		es := v.Array()
 		if len(es) == 0 {
-			return sh.elem.absent(row, rep, sh.def), nil
+			sh.elem.absent(cols, rep, sh.def)
 		}
-		for i, e := range es {
-			if i > 0 {
-				rep = sh.rep + 1
+		for _, e := range es {
+			if err := sh.elem.write(cols, e, rep); err != nil {
+				return err
 			}
-			if row, err = sh.elem.append(row, e, rep); err != nil {
-				return nil, err
-			}
+			rep = sh.rep + 1
 		}
-		return row, nil
 	case data.TypeMap:
 		es := v.Map()
 		if len(es) == 0 {
-			return sh.elem.absent(sh.key.absent(row, rep, sh.def), rep, sh.def), nil
+			sh.key.absent(cols, rep, sh.def)
+			sh.elem.absent(cols, rep, sh.def)
 		}
-		for i, e := range es {
-			if i > 0 {
-				rep = sh.rep + 1
+		for _, e := range es {
+			if err := sh.key.write(cols, e.Key, rep); err != nil {
+				return err
 			}
-			if row, err = sh.key.append(row, e.Key, rep); err != nil {
-				return nil, err
+			if err := sh.elem.write(cols, e.Value, rep); err != nil {
+				return err
 			}
-			if row, err = sh.elem.append(row, e.Value, rep); err != nil {
-				return nil, err
-			}
+			rep = sh.rep + 1
 		}
-		return row, nil
-	}
-	return append(row, sh.leaf(v).Level(rep, sh.def, sh.column)), nil
-}
-
-func (sh *shape) leaf(v data.Value) parquet.Value {
-	switch sh.typ {
-	case data.TypeInt64:
-		return parquet.Int64Value(v.Int())
-	case data.TypeFloat32:
-		return parquet.FloatValue(v.Float32())
-	case data.TypeFloat64:
-		return parquet.DoubleValue(v.Float())
-	case data.TypeBoolean:
-		return parquet.BooleanValue(v.Bool())
 	case data.TypeString, data.TypeBytes:
-		return parquet.ByteArrayValue(v.Bytes())
+		cols[sh.column].Bytes(rep, v.Bytes())
+	case data.TypeFloat32:
+		cols[sh.column].Fixed(rep, uint64(math.Float32bits(v.Float32())))
+	case data.TypeFloat64:
+		cols[sh.column].Fixed(rep, math.Float64bits(v.Float()))
 	default:
-		return parquet.Int32Value(int32(v.Int()))
+		cols[sh.column].Fixed(rep, uint64(v.Int()))
 	}
+	return nil
 }
 
-// absent adds a null for every column below sh.
-func (sh *shape) absent(row parquet.Row, rep, def int) parquet.Row {
-	switch sh.typ {
-	case data.TypeStruct:
+var errRequired = plugins.Dataf("a value is null that the schema requires")
+
+// absent adds a null to every column below sh.
+func (sh *shape) absent(cols []parquetfile.Column, rep, def uint8) {
+	switch {
+	case sh.column >= 0:
+		cols[sh.column].Null(rep, def)
+	case sh.typ == data.TypeStruct:
 		for _, f := range sh.fields {
-			row = f.absent(row, rep, def)
+			f.absent(cols, rep, def)
 		}
-		return row
-	case data.TypeArray:
-		return sh.elem.absent(row, rep, def)
-	case data.TypeMap:
-		return sh.elem.absent(sh.key.absent(row, rep, def), rep, def)
+	default:
+		if sh.key != nil {
+			sh.key.absent(cols, rep, def)
+		}
+		sh.elem.absent(cols, rep, def)
 	}
-	return append(row, parquet.NullValue().Level(rep, def, sh.column))
 }
 
 func compiledFor(s *data.Schema) (*compiled, error) {
@@ -297,98 +306,47 @@ func (f *parquetFormat) newEncoder(w io.Writer, topic string, s *data.Schema) (e
 	if err != nil {
 		return nil, err
 	}
-	e := &parquetEncoder{c: c}
-	e.w = parquet.NewGenericWriter[any](w, c.schema, parquet.Compression(f.codec), parquet.CreatedBy("moldau", "1", ""),
-		parquet.DictionaryMaxBytes(1<<20), parquet.DataPageStatistics(true))
-	return e, nil
+	fw, ok := c.writers.Get().(*parquetfile.Writer)
+	if !ok || fw.Codec() != f.codec {
+		fw = parquetfile.NewWriter(c.layout, f.codec, createdBy)
+	}
+	return &parquetEncoder{c, fw}, fw.Reset(w)
 }
 
-const rowBatch = 64
+// createdBy is in every file; readers look for bugs of known writers by it.
+const createdBy = "moldau version 1 (build )"
 
-// parquetEncoder collects rows in batches: a row's values refer to the record until the batch is written.
+// parquetEncoder writes an object.
 type parquetEncoder struct {
-	c    *compiled
-	w    *parquet.GenericWriter[any]
-	rows [rowBatch]parquet.Row
-	n    int
-	raw  int64
-
-	sorted parquet.Row
-	at     []int
+	c *compiled
+	w *parquetfile.Writer
 }
 
 func (e *parquetEncoder) write(r *plugins.SinkRecord) error {
-	row, err := e.c.root.append(e.rows[e.n][:0], r.Value, 0)
-	if err != nil {
+	if err := e.c.root.write(e.w.Columns, r.Value, 0); err != nil {
+		e.w.Undo()
 		return fmt.Errorf("%s-%d offset %d: %w", r.Topic, r.Partition, r.Offset, err)
 	}
-	if e.c.repeated {
-		row = e.byColumn(row)
-	}
-	e.rows[e.n] = row
-	e.n++
+	size := 16
 	if r.Raw != nil {
-		e.raw += int64(len(r.Raw.Value)) + 16
+		size += len(r.Raw.Value)
 	} else {
-		e.raw += int64(r.Value.Size())
+		size += r.Value.Size()
 	}
-	if e.n == rowBatch {
-		return e.spool()
-	}
-	return nil
+	return e.w.EndRow(size)
 }
 
-// byColumn sorts a row's values by column, keeping their order within each.
-func (e *parquetEncoder) byColumn(row parquet.Row) parquet.Row {
-	if e.at == nil {
-		e.at = make([]int, e.c.columns+1)
-	}
-	clear(e.at)
-	for _, v := range row {
-		e.at[v.Column()+1]++
-	}
-	for i := 1; i < len(e.at); i++ {
-		e.at[i] += e.at[i-1]
-	}
-	if cap(e.sorted) < len(row) {
-		e.sorted = make(parquet.Row, len(row)+16)
-	}
-	e.sorted = e.sorted[:len(row)]
-	for _, v := range row {
-		e.sorted[e.at[v.Column()]] = v
-		e.at[v.Column()]++
-	}
-	copy(row, e.sorted)
-	return row
-}
+func (e *parquetEncoder) flush() error { return e.w.Flush() }
 
-func (e *parquetEncoder) spool() error {
-	if e.n == 0 {
-		return nil
-	}
-	_, err := e.w.WriteRows(e.rows[:e.n])
-	for i := range e.rows[:e.n] {
-		clear(e.rows[i])
-	}
-	e.n = 0
-	return err
-}
-
-func (e *parquetEncoder) flush() error {
-	if err := e.spool(); err != nil {
-		return err
-	}
-	e.raw = 0
-	return e.w.Flush()
-}
-
-func (e *parquetEncoder) held() int64 { return e.raw }
+func (e *parquetEncoder) held() int64 { return e.w.Held() }
 
 func (e *parquetEncoder) close() error {
-	if err := e.spool(); err != nil {
-		return err
+	err := e.w.Close()
+	if err == nil {
+		e.c.writers.Put(e.w)
 	}
-	return e.w.Close()
+	e.w = nil
+	return err
 }
 
 // group is a Parquet group whose fields keep their order (the library's own sorts them by name).
