@@ -38,6 +38,7 @@ type mutation struct {
 	brokers   map[int32]bool
 	resources map[ConfigResource]bool
 	features  bool
+	security  securityMutation
 }
 
 type touchedTopic struct {
@@ -100,6 +101,9 @@ func (m *mutation) apply(r Record) error {
 		return nil
 	case *ClearELRRecord:
 		return m.clearELR(r)
+	}
+	if handled, err := m.applySecurity(r); handled {
+		return err
 	}
 	return fmt.Errorf("record type %T has no rule", r)
 }

@@ -25,11 +25,12 @@ type Delta struct {
 	Features    bool
 	ProducerIDs bool
 	ClusterID   bool
+	Security    SecurityChange
 }
 
 // Empty reports whether nothing changed.
 func (d Delta) Empty() bool {
-	return len(d.Topics) == 0 && len(d.Brokers) == 0 && len(d.Configs) == 0 && !d.Features && !d.ProducerIDs && !d.ClusterID
+	return len(d.Topics) == 0 && len(d.Brokers) == 0 && len(d.Configs) == 0 && !d.Features && !d.ProducerIDs && !d.ClusterID && d.Security.Empty()
 }
 
 // delta turns what a mutation touched into what it changed.
@@ -51,6 +52,9 @@ func (m *mutation) delta() Delta {
 	d.Features = m.features && !maps.Equal(m.old.features, m.im.features)
 	d.ProducerIDs = m.old.NextProducerID != m.im.NextProducerID
 	d.ClusterID = m.old.ClusterID != m.im.ClusterID
+	if m.security != (securityMutation{}) {
+		d.Security = diffSecurity(m.old, m.im)
+	}
 	d.sort()
 	return d
 }
@@ -99,6 +103,7 @@ func Diff(from, to *Image) Delta {
 	d.Features = !maps.Equal(from.features, to.features)
 	d.ProducerIDs = from.NextProducerID != to.NextProducerID
 	d.ClusterID = from.ClusterID != to.ClusterID
+	d.Security = diffSecurity(from, to)
 	d.sort()
 	return d
 }

@@ -107,6 +107,7 @@ type Image struct {
 	configs    map[ConfigResource]map[string]string
 	features   map[string]int16
 	partitions int
+	security   securityImage
 }
 
 // Empty returns the image before the first record.

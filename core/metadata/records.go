@@ -212,5 +212,5 @@ func newRecord(t RecordType) Record {
 	case TypeClearELR:
 		return &ClearELRRecord{}
 	}
-	return nil
+	return newSecurityRecord(t)
 }

@@ -38,5 +38,5 @@ func (im *Image) Records() []Record {
 	if im.NextProducerID != 0 {
 		rs = append(rs, &ProducerIDsRecord{BrokerID: -1, Epoch: -1, Next: im.NextProducerID})
 	}
-	return rs
+	return append(rs, im.securityRecords()...)
 }

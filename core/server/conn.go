@@ -2,6 +2,7 @@ package server
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/moldau-io/moldau/core/wire"
@@ -40,23 +42,34 @@ type Conn struct {
 	out      net.Buffers // what is left of scratch
 	batch    []*Request
 
+	tlsConfig     *tls.Config          // of the listener, nil without TLS
+	tlsState      *tls.ConnectionState // after the handshake
+	authenticated bool                 // of the reader goroutine
+	authBy        time.Time            // when an unauthenticated connection ends
+	raw           bool                 // of the reader goroutine: frames have no header
+	mutedUntil    atomic.Int64         // unix nanoseconds, 0 for never
+	joined        []byte               // of writeTLS
+
 	// Value is the handler's own state for this connection. Only HandleRequest may use it.
 	Value any
 }
 
-func newConn(s *Server, nc net.Conn, listener string) *Conn {
+func newConn(s *Server, nc net.Conn, o ListenerOptions) *Conn {
 	c := &Conn{
-		s: s, nc: nc, listener: listener, id: s.nextID.Add(1),
-		br: bufio.NewReaderSize(nc, readBuffer), wake: make(chan struct{}, 1),
+		s: s, nc: nc, listener: o.Name, id: s.nextID.Add(1), wake: make(chan struct{}, 1),
+		tlsConfig: o.TLS, authenticated: !o.Authenticate,
 	}
 	c.room = sync.NewCond(&c.mu)
 	c.remote = nc.RemoteAddr().String()
-	c.host = c.remote
-	if host, _, err := net.SplitHostPort(c.remote); err == nil {
-		c.host = host
+	c.host = hostOf(c.remote)
+	if c.pending() {
+		c.authBy = time.Now().Add(s.cfg.AuthTimeout)
 	}
 	return c
 }
+
+// pending says whether the peer has yet to authenticate or to finish its handshake.
+func (c *Conn) pending() bool { return !c.authenticated || c.tlsConfig != nil && c.tlsState == nil }
 
 // ID is unique among the connections of this server.
 func (c *Conn) ID() uint64 { return c.id }
@@ -82,8 +95,9 @@ func (c *Conn) Close(cause error) {
 	}
 	c.closed, c.cause = true, cause
 	c.room.Broadcast()
+	nc := c.nc
 	c.mu.Unlock()
-	_ = c.nc.Close()
+	_ = nc.Close()
 	c.poke()
 }
 
@@ -92,8 +106,9 @@ func (c *Conn) drain() {
 	c.mu.Lock()
 	c.draining = true
 	c.room.Broadcast()
+	nc := c.nc
 	c.mu.Unlock()
-	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	_ = nc.SetReadDeadline(time.Unix(1, 0))
 }
 
 func (c *Conn) poke() {
@@ -105,6 +120,19 @@ func (c *Conn) poke() {
 
 // run serves the connection until it ends.
 func (c *Conn) run() {
+	if c.tlsConfig != nil {
+		if err := c.handshake(c.tlsConfig); err != nil {
+			c.Close(err)
+			c.s.cfg.Logger.Info("connection failed before authentication", "peer", c.remote, "listener", c.listener, "error", err)
+			return
+		}
+		if c.authenticated {
+			c.s.mu.Lock()
+			c.s.pending.remove(c)
+			c.s.mu.Unlock()
+		}
+	}
+	c.br = bufio.NewReaderSize(c.nc, readBuffer)
 	var writer sync.WaitGroup
 	writer.Add(1)
 	go func() { defer writer.Done(); c.writeLoop() }()
@@ -138,6 +166,7 @@ var errIdle = errors.New("idle for connections.max.idle.ms")
 
 func (c *Conn) readLoop() error {
 	for {
+		c.waitUnmuted()
 		r, err := c.readRequest()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
@@ -146,6 +175,7 @@ func (c *Conn) readLoop() error {
 			}
 			return err
 		}
+		c.waitUnmuted() // an answer may have throttled it meanwhile
 		c.mu.Lock()
 		c.queue = append(c.queue, r)
 		r.handling = true
@@ -186,14 +216,21 @@ func (c *Conn) readRequest() (*Request, error) {
 			return nil, io.EOF
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if !c.authenticated {
+				return nil, errAuthTimeout
+			}
 			return nil, errIdle
 		}
 		return nil, fmt.Errorf("read frame length: %w", err)
 	}
 	size := int(int32(binary.BigEndian.Uint32(head)))
-	if size < wire.HeaderSize || size > c.s.cfg.MaxRequestBytes {
+	if least, most := c.frameBounds(); size < least || size > most {
 		c.s.stats.BadFrames.Add(1)
-		return nil, fmt.Errorf("frame of %d bytes is outside of %d to %d (socket.request.max.bytes)", size, wire.HeaderSize, c.s.cfg.MaxRequestBytes)
+		key := "socket.request.max.bytes"
+		if !c.authenticated {
+			key = "sasl.server.max.receive.size"
+		}
+		return nil, fmt.Errorf("frame of %d bytes is outside of %d to %d (%s)", size, least, most, key)
 	}
 	if _, err := c.br.Discard(4); err != nil {
 		return nil, fmt.Errorf("read frame length: %w", err)
@@ -213,6 +250,10 @@ func (c *Conn) readRequest() (*Request, error) {
 	}
 	c.s.stats.BytesIn.Add(int64(size) + 4)
 	r.Received = time.Now()
+	if c.raw {
+		r.Header, r.Body, r.Raw = wire.Header{Key: -1}, r.frame, true
+		return r, nil
+	}
 	hdr, body, err := wire.ParseHeader(r.frame)
 	if err != nil {
 		c.s.stats.BadFrames.Add(1)
@@ -224,12 +265,27 @@ func (c *Conn) readRequest() (*Request, error) {
 	return r, nil
 }
 
+// frameBounds are the smallest and the largest frame that is read now.
+func (c *Conn) frameBounds() (least, most int) {
+	least, most = wire.HeaderSize, c.s.cfg.MaxRequestBytes
+	if c.raw {
+		least = 0
+	}
+	if !c.authenticated {
+		most = min(most, c.s.cfg.MaxUnauthenticatedBytes)
+	}
+	return least, most
+}
+
 // readFrame fills r.frame with size bytes. A frame that fits in the read buffer is not charged beyond its own size; a larger one is charged
 // once as much has arrived as the read buffer holds.
 func (c *Conn) readFrame(r *Request, size int) error {
 	budget := c.s.small
 	if size > largeFrame {
 		budget = c.s.large
+	}
+	if !c.authenticated {
+		budget = c.s.strangers
 	}
 	if first := min(size, readBuffer); c.br.Buffered() < first {
 		if _, err := c.br.Peek(first); err != nil {
@@ -269,7 +325,11 @@ func (c *Conn) deadline(d time.Duration) error {
 	if c.draining || c.closed {
 		return fmt.Errorf("connection ends: %w", net.ErrClosed)
 	}
-	return c.nc.SetReadDeadline(time.Now().Add(d))
+	t := time.Now().Add(d)
+	if !c.authenticated && t.After(c.authBy) {
+		t = c.authBy
+	}
+	return c.nc.SetReadDeadline(t)
 }
 
 // answered marks r as ready to be written, and sees to it that somebody writes it.
@@ -403,7 +463,12 @@ func (c *Conn) write(batch []*Request) error {
 	}
 	c.s.stats.BytesOut.Add(total)
 	c.out = bufs
-	_, err := c.out.WriteTo(c.nc)
+	var err error
+	if c.tlsState != nil {
+		err = c.writeTLS(bufs)
+	} else {
+		_, err = c.out.WriteTo(c.nc)
+	}
 	clear(c.scratch)
 	if err != nil {
 		return fmt.Errorf("write answer: %w", err)

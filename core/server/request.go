@@ -16,6 +16,8 @@ type Request struct {
 	Conn *Conn
 	// Received is when the frame was complete.
 	Received time.Time
+	// Raw says that the frame has no header, see Conn.ReadRaw.
+	Raw bool
 
 	frame   []byte
 	charged int64

@@ -38,7 +38,18 @@ type Config struct {
 	MaxInFlight int
 	// MaxQueuedBytes bounds the encoded, unsent answers of one connection. 1 MiB.
 	MaxQueuedBytes int
-	Logger         *slog.Logger
+	// MaxUnauthenticatedBytes is sasl.server.max.receive.size: the largest frame of a peer that has not authenticated. 512 KiB.
+	MaxUnauthenticatedBytes int
+	// UnauthenticatedMemoryBytes bounds the frames of all such peers at once. 16 MiB.
+	UnauthenticatedMemoryBytes int64
+	// MaxUnauthenticated bounds the connections that have not authenticated or not finished their handshake; the
+	// oldest is closed for a new one. 10000.
+	MaxUnauthenticated int
+	// AuthTimeout is how long handshake and authentication may take together. 30 s.
+	AuthTimeout time.Duration
+	// Admit is asked about each new connection; nil admits all.
+	Admit  func(listener, host string) Admission
+	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
@@ -56,6 +67,12 @@ func (c Config) withDefaults() Config {
 	if c.MemoryBytes <= 0 {
 		c.MemoryBytes = 512 << 20
 	}
+	set(&c.MaxUnauthenticatedBytes, 512<<10)
+	if c.UnauthenticatedMemoryBytes <= 0 {
+		c.UnauthenticatedMemoryBytes = 16 << 20
+	}
+	set(&c.MaxUnauthenticated, 10_000)
+	dur(&c.AuthTimeout, 30*time.Second)
 	dur(&c.IdleTimeout, 10*time.Minute)
 	dur(&c.FrameTimeout, 30*time.Second)
 	dur(&c.WriteTimeout, time.Minute)
@@ -77,6 +94,8 @@ type Server struct {
 	handler Handler
 	small   *Budget
 	large   *Budget
+	// strangers is the budget of peers that have not authenticated.
+	strangers *Budget
 
 	ctx    context.Context // ends when the server must stop at once
 	cancel context.CancelFunc
@@ -85,7 +104,9 @@ type Server struct {
 	slot     *sync.Cond // a connection has gone
 	conns    map[*Conn]struct{}
 	perIP    map[string]int
+	pending  pending
 	draining bool
+	refusing atomic.Int64 // refused connections that wait to be closed
 
 	nextID atomic.Uint64
 	wg     sync.WaitGroup
@@ -100,6 +121,8 @@ type Stats struct {
 	Accepted, Rejected atomic.Int64
 	// BadFrames counts connections closed for bytes that are not a request this server answers.
 	BadFrames atomic.Int64
+	// FailedHandshakes counts TLS handshakes that failed or were not finished in time.
+	FailedHandshakes atomic.Int64
 	// BytesIn and BytesOut count frames read and written, with their lengths.
 	BytesIn, BytesOut atomic.Int64
 }
@@ -110,7 +133,8 @@ func New(cfg Config, h Handler) *Server {
 	s := &Server{
 		cfg: cfg, handler: h,
 		small: NewBudget(cfg.MemoryBytes / 2), large: NewBudget(cfg.MemoryBytes / 2),
-		conns: map[*Conn]struct{}{}, perIP: map[string]int{},
+		strangers: NewBudget(cfg.UnauthenticatedMemoryBytes),
+		conns:     map[*Conn]struct{}{}, perIP: map[string]int{}, pending: newPending(),
 	}
 	s.slot = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -121,11 +145,16 @@ func New(cfg Config, h Handler) *Server {
 func (s *Server) Stats() *Stats { return &s.stats }
 
 // FrameBytes is the memory that request frames hold now.
-func (s *Server) FrameBytes() int64 { return s.small.Used() + s.large.Used() }
+func (s *Server) FrameBytes() int64 { return s.small.Used() + s.large.Used() + s.strangers.Used() }
 
-// Serve accepts connections on l, named after the Kafka listener it is, until ctx ends or the listener fails. It closes l,
-// and returns nil when ctx ended. Connections live on until Shutdown.
+// Serve is ServeListener for a listener without TLS and authentication.
 func (s *Server) Serve(ctx context.Context, l net.Listener, name string) error {
+	return s.ServeListener(ctx, l, ListenerOptions{Name: name})
+}
+
+// ServeListener accepts connections on l, which is the Kafka listener that o describes, until ctx ends or the listener fails.
+// It closes l, and returns nil when ctx ended. Connections live on until Shutdown.
+func (s *Server) ServeListener(ctx context.Context, l net.Listener, o ListenerOptions) error {
 	stop := context.AfterFunc(ctx, func() {
 		_ = l.Close()
 		s.mu.Lock()
@@ -146,7 +175,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, name string) error {
 			}
 			// Out of file descriptors and the like: the listener itself is well, so wait and go on.
 			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-			s.cfg.Logger.Warn("accept failed", "listener", name, "error", err, "retry_in", delay)
+			s.cfg.Logger.Warn("accept failed", "listener", o.Name, "error", err, "retry_in", delay)
 			select {
 			case <-time.After(delay):
 				continue
@@ -155,7 +184,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, name string) error {
 			}
 		}
 		delay = 0
-		s.start(nc, name)
+		if s.admit(ctx, nc, o) {
+			s.start(nc, o)
+		}
 	}
 }
 
@@ -169,8 +200,8 @@ func (s *Server) waitSlot(ctx context.Context) bool {
 	return !s.draining && ctx.Err() == nil
 }
 
-func (s *Server) start(nc net.Conn, listener string) {
-	c := newConn(s, nc, listener)
+func (s *Server) start(nc net.Conn, o ListenerOptions) {
+	c := newConn(s, nc, o)
 	s.mu.Lock()
 	reject := s.draining
 	if s.cfg.MaxConnectionsPerIP > 0 && s.perIP[c.host] >= s.cfg.MaxConnectionsPerIP {
@@ -179,14 +210,21 @@ func (s *Server) start(nc net.Conn, listener string) {
 	if reject {
 		s.mu.Unlock()
 		s.stats.Rejected.Add(1)
-		s.cfg.Logger.Debug("connection refused: too many from its address", "peer", c.remote, "listener", listener)
+		s.cfg.Logger.Debug("connection refused: too many from its address", "peer", c.remote, "listener", o.Name)
 		_ = nc.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
 	s.perIP[c.host]++
 	s.wg.Add(1)
+	var crowded *Conn
+	if c.pending() {
+		crowded = s.pending.add(c, s.cfg.MaxUnauthenticated)
+	}
 	s.mu.Unlock()
+	if crowded != nil {
+		crowded.Close(errCrowded)
+	}
 	s.stats.Accepted.Add(1)
 	s.stats.Connections.Add(1)
 	go func() {
@@ -195,6 +233,7 @@ func (s *Server) start(nc net.Conn, listener string) {
 		s.stats.Connections.Add(-1)
 		s.mu.Lock()
 		delete(s.conns, c)
+		s.pending.remove(c)
 		if s.perIP[c.host]--; s.perIP[c.host] <= 0 {
 			delete(s.perIP, c.host)
 		}
