@@ -17,7 +17,7 @@ var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9]
 // transaction.version is absent: level 2 makes Java clients use KIP-890. group.version is absent: there is no KIP-848 group.
 var supportedFeatures = []kmsg.ApiVersionsResponseSupportedFeature{
 	{Name: "eligible.leader.replicas.version", MinVersion: 0, MaxVersion: 1},
-	{Name: "kraft.version", MinVersion: 0, MaxVersion: 1},
+	{Name: "kraft.version", MinVersion: 0, MaxVersion: 0}, // voters do not change at run time yet
 	{Name: "metadata.version", MinVersion: 7, MaxVersion: 33},
 }
 

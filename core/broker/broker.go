@@ -30,6 +30,8 @@ type Quorum interface {
 	Subscribe(fn func(before, after *metadata.Image, d metadata.Delta))
 	// WaitReady waits until the node can decide or has followed a leader.
 	WaitReady(ctx context.Context) error
+	// LeaderID is the node that leads the quorum, -1 while there is none.
+	LeaderID() int32
 }
 
 // Config is what a Broker is made of.

@@ -64,7 +64,13 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.ListConfigResources):        answer(b.listConfigResources),
 		int16(kmsg.DescribeTopicPartitions):    answer(b.describeTopicPartitions),
 		int16(kmsg.ElectLeaders):               answer(b.electLeaders),
+		int16(kmsg.AlterPartitionAssignments):  answer(b.alterPartitionReassignments),
 		int16(kmsg.ListPartitionReassignments): answer(b.listPartitionReassignments),
+		int16(kmsg.DescribeQuorum):             answer(b.describeQuorum),
+		int16(kmsg.UpdateFeatures):             answer(b.updateFeatures),
+		int16(kmsg.UnregisterBroker):           answer(b.unregisterBroker),
+		int16(kmsg.AddRaftVoter):               answer(b.addRaftVoter),
+		int16(kmsg.RemoveRaftVoter):            answer(b.removeRaftVoter),
 	}
 }
 

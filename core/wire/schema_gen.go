@@ -670,7 +670,7 @@ var schemas = [...][]field{
 		{name: "FeatureUpdates", max: 32767, kind: kindArray, fields: []field{
 			{name: "Feature", max: 32767, kind: kindString},
 			{name: "MaxVersionLevel", max: 32767, kind: kindFixed, size: 2},
-			{name: "AllowDowngrade", max: 32767, kind: kindFixed, size: 1},
+			{name: "AllowDowngrade", max: 0, kind: kindFixed, size: 1},
 			{name: "UpgradeType", min: 1, max: 32767, kind: kindFixed, size: 1},
 		}, ofStructs: true},
 		{name: "ValidateOnly", min: 1, max: 32767, kind: kindFixed, size: 1},

@@ -46,12 +46,18 @@ var apis = []API{
 	{Key: 42, Name: "DeleteGroups", Min: 0, Max: 3, Flexible: 2},
 	{Key: 43, Name: "ElectLeaders", Min: 0, Max: 2, Flexible: 2},
 	{Key: 44, Name: "IncrementalAlterConfigs", Min: 0, Max: 1, Flexible: 1},
+	{Key: 45, Name: "AlterPartitionReassignments", Min: 0, Max: 1, Flexible: 0},
 	{Key: 46, Name: "ListPartitionReassignments", Min: 0, Max: 0, Flexible: 0},
 	{Key: 47, Name: "OffsetDelete", Min: 0, Max: 0, Flexible: never},
+	{Key: 55, Name: "DescribeQuorum", Min: 0, Max: 2, Flexible: 0},
+	{Key: 57, Name: "UpdateFeatures", Min: 0, Max: 2, Flexible: 0},
 	{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Flexible: 0},
 	{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Flexible: 0},
+	{Key: 64, Name: "UnregisterBroker", Min: 0, Max: 0, Flexible: 0},
 	{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Flexible: 0},
 	{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Flexible: 0},
+	{Key: 80, Name: "AddRaftVoter", Min: 0, Max: 1, Flexible: 0},
+	{Key: 81, Name: "RemoveRaftVoter", Min: 0, Max: 0, Flexible: 0},
 }
 
 // byKey indexes apis by API key; a Max of -1 marks a hole.

@@ -151,7 +151,8 @@ func (g *generator) fields(name string) {
 
 // uncommented holds version ranges that kmsg's comments leave out. The round-trip test of package wire finds them.
 var uncommented = map[string][2]int{
-	"ListOffsetsRequestTopicPartition.MaxNumOffsets": {0, 0},
+	"ListOffsetsRequestTopicPartition.MaxNumOffsets":    {0, 0},
+	"UpdateFeaturesRequestFeatureUpdate.AllowDowngrade": {0, 0},
 }
 
 func isRequest(g *generator, name string) bool { _, ok := g.keys[name]; return ok }
