@@ -9,7 +9,7 @@ COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS   = -s -w -X github.com/moldau-io/moldau.Version=$(VERSION) -X github.com/moldau-io/moldau.Commit=$(COMMIT)
 export CGO_ENABLED ?= 0
 
-.PHONY: help run demo build test race lint fuzz bench bench-peers story servers clean
+.PHONY: help run demo build test race lint fuzz bench bench-peers compat story servers clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: build ## Go benchmarks of the hot paths (docs/benchmarks.md has the compa
 
 bench-peers: build ## the hub beside Apache Kafka, Kafka Connect and Debezium: medians, as in docs/benchmarks.md
 	@$(GO) run -buildvcs=false ./internal/bench -bin bin/moldau
+
+compat: build ## the test suites of franz-go and librdkafka, on the hub and on Apache Kafka, into docs/compatibility.md
+	@$(GO) run -buildvcs=false ./internal/compat -bin bin/moldau -report docs/compatibility.md
 
 clean: ## remove what was built
 	rm -rf bin data

@@ -13,7 +13,7 @@ import (
 
 // ConnectVersion and DebeziumVersion are what StartConnect runs.
 const (
-	ConnectVersion  = kafkaVersion
+	ConnectVersion  = KafkaVersion
 	DebeziumVersion = "3.6.1.Final"
 )
 
@@ -25,9 +25,9 @@ type Connect struct {
 
 // fetchConnect brings the worker's jars into the cache and returns their folder.
 func fetchConnect(ctx context.Context) (string, error) {
-	return cached(ctx, "connect-"+kafkaVersion, "Apache Kafka Connect "+kafkaVersion+" (Maven Central, 60 MB)", func(ctx context.Context, dir string) error {
+	return cached(ctx, "connect-"+KafkaVersion, "Apache Kafka Connect "+KafkaVersion+" (Maven Central, 60 MB)", func(ctx context.Context, dir string) error {
 		g, l := "org.apache.kafka:", "org.apache.logging.log4j:"
-		return mavenCopy(ctx, dir, g+"connect-runtime:"+kafkaVersion, g+"connect-json:"+kafkaVersion, g+"connect-transforms:"+kafkaVersion,
+		return mavenCopy(ctx, dir, g+"connect-runtime:"+KafkaVersion, g+"connect-json:"+KafkaVersion, g+"connect-transforms:"+KafkaVersion,
 			l+"log4j-slf4j-impl:"+log4jVersion, l+"log4j-core:"+log4jVersion, l+"log4j-1.2-api:"+log4jVersion)
 	})
 }

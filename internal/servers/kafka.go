@@ -19,8 +19,9 @@ import (
 // EnvKafka names a Kafka cluster (host:port,...) to use instead of our own.
 const EnvKafka = "MOLDAU_KAFKA"
 
+// KafkaVersion is the Apache Kafka that is fetched.
 const (
-	kafkaVersion = "4.3.1"
+	KafkaVersion = "4.3.1"
 	log4jVersion = "2.25.4"
 )
 
@@ -42,10 +43,10 @@ func FetchKafka(ctx context.Context) (*KafkaTools, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := cached(ctx, "kafka-"+kafkaVersion, "Apache Kafka "+kafkaVersion+" (Maven Central, 90 MB)", func(ctx context.Context, dir string) error {
+	dir, err := cached(ctx, "kafka-"+KafkaVersion, "Apache Kafka "+KafkaVersion+" (Maven Central, 90 MB)", func(ctx context.Context, dir string) error {
 		g := "org.apache.kafka:"
 		l := "org.apache.logging.log4j:"
-		if err := mavenCopy(ctx, dir, g+"kafka_2.13:"+kafkaVersion, g+"kafka-server:"+kafkaVersion, g+"kafka-tools:"+kafkaVersion,
+		if err := mavenCopy(ctx, dir, g+"kafka_2.13:"+KafkaVersion, g+"kafka-server:"+KafkaVersion, g+"kafka-tools:"+KafkaVersion,
 			l+"log4j-slf4j-impl:"+log4jVersion, l+"log4j-core:"+log4jVersion, l+"log4j-1.2-api:"+log4jVersion); err != nil {
 			return err
 		}
@@ -114,7 +115,7 @@ group.initial.rebalance.delay.ms=0
 			return nil, err
 		}
 	}
-	k := &Kafka{Bootstrap: fmt.Sprintf("127.0.0.1:%d", port), Version: kafkaVersion}
+	k := &Kafka{Bootstrap: fmt.Sprintf("127.0.0.1:%d", port), Version: KafkaVersion}
 	k.Process = &Process{Name: "kafka", Dir: dir, Port: port, spec: spec{
 		path: tools.java, args: tools.args("1g", "kafka.Kafka", props), dir: dir,
 		stop: syscall.SIGTERM, patience: 30 * time.Second, ready: k.ping,

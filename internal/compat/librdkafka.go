@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/moldau-io/moldau/internal/servers"
+)
+
+// librdkafkaSuite is the tests of librdkafka that need a broker, in quick mode. Each runs in a process of its own, so that one that
+// dies or hangs takes no other with it.
+type librdkafkaSuite struct {
+	dir   string
+	tools *servers.KafkaTools
+}
+
+// testTimeout is for one test; the longest takes a minute and a half in quick mode.
+const testTimeout = 6 * time.Minute
+
+func (s *librdkafkaSuite) prepare(ctx context.Context) (err error) {
+	if s.dir, err = servers.FetchLibrdkafka(ctx); err != nil {
+		return err
+	}
+	s.tools, err = servers.FetchKafka(ctx)
+	return err
+}
+
+// settings: four partitions by default is what the suite's default scenario names.
+func (s *librdkafkaSuite) settings() []string { return []string{"num.partitions=4"} }
+
+var (
+	testEntry   = regexp.MustCompile(`(?m)^\s+_TEST\((\w+),\s*([^,)]*)`)
+	summaryLine = regexp.MustCompile(`^\|\s*(\S+)\s*\|\s*(\S+)\s*\|\s*([\d.]+)s\s*\|\s*(.*)$`)
+	colour      = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	clock       = regexp.MustCompile(`^\S* ?[\d:.]+ `)
+)
+
+// tests returns the names of the tests that need a broker: not those that are local or manual, nor those of share groups, a feature
+// that the hub says it does not have.
+func (s *librdkafkaSuite) tests(opt options) ([]string, error) {
+	src, err := os.ReadFile(filepath.Join(s.dir, "tests", "test.c"))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range testEntry.FindAllSubmatch(src, -1) {
+		name, flags := string(m[1]), string(m[2])
+		if strings.Contains(flags, "TEST_F_LOCAL") || strings.Contains(flags, "TEST_F_MANUAL") || strings.Contains(name, "share_consumer") {
+			continue
+		}
+		if opt.tests == nil || opt.tests.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, errors.New("no test to run")
+	}
+	return names, nil
+}
+
+func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, tell func(result)) error {
+	names, err := s.tests(opt)
+	if err != nil {
+		return err
+	}
+	kafka := filepath.Join(b.logs, "kafka")
+	if err := s.tools.WriteScripts(kafka); err != nil {
+		return err
+	}
+	conf := filepath.Join(b.logs, "test.conf")
+	// Random topic names let a test run again; the machine may be busy with the other worker's test.
+	if err := os.WriteFile(conf, []byte("metadata.broker.list="+b.bootstrap+"\ntest.topic.random=true\ntest.timeout.multiplier=2\n"), 0o644); err != nil {
+		return err
+	}
+	env := append(os.Environ(), "RDKAFKA_TEST_CONF="+conf, "KAFKA_PATH="+kafka, "BROKERS="+b.bootstrap, "TEST_KAFKA_VERSION="+servers.KafkaVersion,
+		"LD_LIBRARY_PATH="+filepath.Join(s.dir, "src")+":"+filepath.Join(s.dir, "src-cpp"))
+	var mu sync.Mutex
+	telling := func(r result) { mu.Lock(); defer mu.Unlock(); tell(r) }
+	queue := make(chan string)
+	var wg sync.WaitGroup
+	for range opt.workers {
+		wg.Go(func() {
+			for name := range queue {
+				r := s.one(ctx, b, env, name, "")
+				telling(r)
+				if r.State == failed && ctx.Err() == nil { // once more: is it the test or the moment?
+					telling(s.one(ctx, b, env, name, ".again"))
+				}
+			}
+		})
+	}
+feed:
+	for _, n := range names {
+		select {
+		case queue <- n:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(queue)
+	wg.Wait()
+	return ctx.Err()
+}
+
+// one runs one test in its own process.
+func (s *librdkafkaSuite) one(ctx context.Context, b *broker, env []string, name, suffix string) result {
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	tests := filepath.Join(s.dir, "tests")
+	cmd := exec.CommandContext(ctx, filepath.Join(tests, "test-runner"), "-L", "-Q", "-p1")
+	cmd.Dir = tests
+	cmd.Env = append(env, "TESTS="+name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	r := result{Name: name, State: failed, Seconds: time.Since(began).Seconds()}
+	out = colour.ReplaceAll(out, nil)
+	_ = os.WriteFile(filepath.Join(b.logs, name+suffix+".log"), out, 0o644)
+	found := false
+	for _, line := range bytes.Split(out, []byte("\n")) {
+		m := summaryLine.FindSubmatch(line)
+		if m == nil || string(m[1]) != name {
+			continue
+		}
+		found = true
+		r.Seconds, _ = strconv.ParseFloat(string(m[3]), 64)
+		r.Why = clip(string(m[4]))
+		switch string(m[2]) {
+		case "PASSED":
+			r.State, r.Why = passed, ""
+		case "SKIPPED":
+			r.State = skipped
+		}
+	}
+	switch {
+	case found:
+	case ctx.Err() != nil:
+		r.Why = fmt.Sprintf("did not end within %s", testTimeout)
+	case err == nil: // skipped without a word: it needs what this build or scenario has not
+		r.State = skipped
+	default:
+		r.Why = "the test program ended without a result: " + lastWords(out)
+	}
+	if r.State == failed && r.Why == "" {
+		r.Why = lastWords(out)
+	}
+	return r
+}
+
+// lastWords is the last line of output that tells of a failure.
+func lastWords(out []byte) string {
+	lines := strings.Split(string(out), "\n")
+	last := ""
+	for _, l := range lines {
+		low := strings.ToLower(l)
+		if strings.Contains(low, "fail") || strings.Contains(low, "assert") {
+			last = clock.ReplaceAllString(strings.TrimSpace(l), "")
+		}
+	}
+	return clip(last)
+}
