@@ -16,31 +16,38 @@ type jodaPart struct {
 	count   int
 }
 
-// parseJoda compiles a pattern. Letters that make no sense in a path are refused.
+// parseJoda compiles a pattern: text stands between quotes, two quotes side by side are one of text wherever they are, and a quote that is
+// not closed holds until the end. Letters that Joda does not know are refused, and those that name things in a language other than English.
 func parseJoda(pattern string) (joda, error) {
 	var out joda
 	lit := func(s string) { out = append(out, jodaPart{literal: s}) }
+	quoted := false
 	for i := 0; i < len(pattern); {
 		c := pattern[i]
 		switch {
+		case c == '\'' && strings.HasPrefix(pattern[i+1:], "'"):
+			lit("'")
+			i += 2
 		case c == '\'':
-			end := strings.IndexByte(pattern[i+1:], '\'')
+			quoted = !quoted
+			i++
+		case quoted:
+			end := strings.IndexByte(pattern[i:], '\'')
 			if end < 0 {
-				return nil, fmt.Errorf("the quote at %d is not closed", i)
+				end = len(pattern) - i
 			}
-			if end == 0 {
-				lit("'")
-			} else {
-				lit(pattern[i+1 : i+1+end])
-			}
-			i += end + 2
+			lit(pattern[i : i+end])
+			i += end
 		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z':
 			n := 1
 			for i+n < len(pattern) && pattern[i+n] == c {
 				n++
 			}
-			if !strings.ContainsRune("yYxMdDeEwHhkKmsSaZz", rune(c)) {
-				return nil, fmt.Errorf("the pattern letter %q is not supported", c)
+			switch {
+			case !strings.ContainsRune("GCyYxMdDeEwHhkKmsSaZz", rune(c)):
+				return nil, fmt.Errorf("Illegal pattern component: %s", pattern[i:i+n]) //nolint:staticcheck // Joda's words
+			case c == 'z' && n >= 4:
+				return nil, fmt.Errorf("the pattern component %s is not supported: a time zone's full name; z is its short one", pattern[i:i+n])
 			}
 			out = append(out, jodaPart{letter: c, count: n})
 			i += n
@@ -71,6 +78,10 @@ func (j joda) format(t time.Time) string {
 		switch p.letter {
 		case 0:
 			sb.WriteString(p.literal)
+		case 'G':
+			sb.WriteString("AD")
+		case 'C':
+			num(t.Year() / 100)
 		case 'y', 'Y': // in Joda both are the calendar year
 			year(t.Year())
 		case 'x':
@@ -121,10 +132,13 @@ func (j joda) format(t time.Time) string {
 		case 'a':
 			sb.WriteString(t.Format("PM"))
 		case 'Z':
-			if p.count == 1 {
+			switch p.count {
+			case 1:
 				sb.WriteString(t.Format("-0700"))
-			} else {
+			case 2:
 				sb.WriteString(t.Format("-07:00"))
+			default:
+				sb.WriteString(t.Location().String())
 			}
 		case 'z':
 			sb.WriteString(t.Format("MST"))

@@ -42,8 +42,10 @@ func newPartitioner(v configdef.Values, loc *time.Location, now clock) (partitio
 	case "hourly":
 		pattern, width = "'year'=YYYY/'month'=MM/'day'=dd/'hour'=HH", time.Hour
 	}
-	if name != "time" {
-		pattern = strings.ReplaceAll(pattern, "/", v.Str("directory.delim"))
+	if delim := v.Str("directory.delim"); name != "time" {
+		pattern = strings.ReplaceAll(pattern, "/", delim)
+	} else {
+		pattern = strings.TrimSuffix(pattern, delim)
 	}
 	j, err := parseJoda(pattern)
 	if err != nil {
@@ -58,14 +60,25 @@ func newPartitioner(v configdef.Values, loc *time.Location, now clock) (partitio
 		}
 		// The partition a time falls into is counted in local time, as the original does, so that days begin at local midnight.
 		_, off := time.UnixMilli(ts).In(loc).Zone()
-		local := ts + int64(off)*1000
 		w := width.Milliseconds()
-		start := floorDiv(local, w)*w - int64(off)*1000
+		start := (ts + int64(off)*1000) / w * w // cut towards 1970, as the original
 		if start != last {
-			last, path = start, j.format(time.UnixMilli(start).In(loc))
+			last, path = start, j.format(localTime(start, loc))
 		}
 		return path, nil
 	}, extract, nil
+}
+
+// localTime returns the time at which clocks in loc show what ms says as if it were UTC. A time that clocks left out is moved on by what
+// they left out.
+func localTime(ms int64, loc *time.Location) time.Time {
+	want := time.UnixMilli(ms).UTC()
+	t := time.Date(want.Year(), want.Month(), want.Day(), want.Hour(), want.Minute(), want.Second(), want.Nanosecond(), loc)
+	if t.Hour() == want.Hour() && t.Minute() == want.Minute() && t.Day() == want.Day() {
+		return t
+	}
+	_, before := t.Add(-6 * time.Hour).Zone()
+	return time.UnixMilli(ms - int64(before)*1000).In(loc)
 }
 
 func floorDiv(a, b int64) int64 {
@@ -101,9 +114,19 @@ func recordTime(r *plugins.SinkRecord) (int64, error) {
 	return r.Timestamp, nil
 }
 
+// lookup follows a path of fields. Below a struct that is null, fields that its schema has are null too.
 func lookup(v data.Value, s *data.Schema, path string) (data.Value, *data.Schema, bool) {
 	for part := range strings.SplitSeq(path, ".") {
 		switch v.Type() {
+		case data.TypeInvalid:
+			if s.Type() != data.TypeStruct {
+				return data.Null, nil, false
+			}
+			f, ok := s.Field(part)
+			if !ok {
+				return data.Null, nil, false
+			}
+			s = f.Schema
 		case data.TypeStruct:
 			st := v.Struct()
 			f, ok := st.Schema.Field(part)
@@ -148,15 +171,34 @@ func fieldTime(r *plugins.SinkRecord, field string) (int64, error) {
 			return v.Int() * 86_400_000, nil
 		}
 		return v.Int(), nil
+	case data.TypeFloat64:
+		if f := v.Float(); f > -1e18 && f < 1e18 { // a number of a JSON document
+			return int64(f), nil
+		}
 	case data.TypeString:
-		for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02"} {
-			if t, err := time.Parse(layout, v.Str()); err == nil {
-				return t.UnixMilli(), nil
-			}
+		if ms, ok := textTime(v.Str()); ok {
+			return ms, nil
 		}
 		return bad("is a text that is no ISO date: " + v.Str())
 	}
 	return bad("is neither a number nor a text")
+}
+
+// textTime reads milliseconds in digits, or an ISO 8601 date with or without a time and an offset; without one it is in UTC.
+func textTime(s string) (ms int64, ok bool) {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && s[0] != '+' {
+		return n, true
+	}
+	for _, day := range []string{"2006-01-02", "2006-002", "2006-01"} {
+		for _, clock := range []string{"T15:04:05", " 15:04:05", "T15:04", "T15", ""} {
+			for _, offset := range []string{"", "Z07:00", "Z0700", "Z07"} {
+				if t, err := time.Parse(day+clock+offset, strings.Replace(s, ",", ".", 1)); err == nil {
+					return t.UnixMilli(), true
+				}
+			}
+		}
+	}
+	return 0, false
 }
 
 func fieldPath(r *plugins.SinkRecord, fields []string, delim string) (string, error) {
