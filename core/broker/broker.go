@@ -364,7 +364,10 @@ func (b *Broker) retry(ctx context.Context, decide func(*metadata.Image) ([]meta
 
 // BootstrapRecords are the records that a new cluster begins with: its finalised features.
 func BootstrapRecords() []metadata.Record {
-	return []metadata.Record{&metadata.FeatureLevelRecord{Name: "metadata.version", Level: 33}}
+	return []metadata.Record{
+		&metadata.FeatureLevelRecord{Name: "metadata.version", Level: 33},
+		&metadata.FeatureLevelRecord{Name: groupVersion, Level: 1},
+	}
 }
 
 // Dial connects to this broker without a socket when address is one of its own, and over TCP otherwise. It fits kgo.Dialer.

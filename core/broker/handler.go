@@ -46,6 +46,8 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.SyncGroup):                  b.groupAPI(b.syncGroup),
 		int16(kmsg.DescribeGroups):             b.groupAPI(b.describeGroups),
 		int16(kmsg.ListGroups):                 b.groupAPI(b.listGroups),
+		int16(kmsg.ConsumerGroupHeartbeat):     b.groupAPI(b.consumerGroupHeartbeat),
+		int16(kmsg.ConsumerGroupDescribe):      b.groupAPI(b.consumerGroupDescribe),
 		int16(kmsg.DeleteGroups):               b.groupAPI(b.deleteGroups),
 		int16(kmsg.OffsetDelete):               b.groupAPI(b.offsetDelete),
 		int16(kmsg.ApiVersions):                answer(b.apiVersions),

@@ -100,6 +100,7 @@ func (b *Broker) apply(_, im *metadata.Image, d metadata.Delta) {
 			b.brokerConfigChanged(im)
 		}
 	}
+	b.groupsFollow(d)
 }
 
 func (b *Broker) removeTopic(t *metadata.Topic) {

@@ -35,7 +35,21 @@ const (
 	codeFencedInstanceID          int16 = 82
 	codeGroupSubscribedToTopic    int16 = 86
 	codeUnknownTopicID            int16 = 100
+	codeUnsupportedVersion        int16 = 35
+	codeFencedMemberEpoch         int16 = 110
+	codeUnreleasedInstanceID      int16 = 111
+	codeUnsupportedAssignor       int16 = 112
+	codeStaleMemberEpoch          int16 = 113
+	codeInvalidRegularExpression  int16 = 128
 )
+
+// codeText is Kafka's text for a code.
+func codeText(code int16) string {
+	if e := kerr.TypedErrorForCode(code); e != nil {
+		return e.Description
+	}
+	return ""
+}
 
 // appendErrorCode is what a client is told when the append that its answer waits for failed. As in Kafka,
 // codes that speak of the partition are turned into codes that speak of the coordinator, which every client

@@ -16,6 +16,7 @@ type committer struct {
 	instance   *string
 	generation int32
 	txn        bool
+	version    int16
 }
 
 // validateCommit finds the group of a commit, or says why not. A commit without a generation makes a
@@ -53,6 +54,20 @@ func (s *Shard) validateCommit(c committer, unknownGroup int16) (*group, int16) 
 	return g, codeNone
 }
 
+// mayCommit is whether c may commit, and the id of the group for which it does. The function, if not nil,
+// judges each partition.
+func (s *Shard) mayCommit(c committer, unknownGroup int16) (string, func(topic uuid, p int32) int16, int16) {
+	if g := s.consumers[c.group]; g != nil {
+		judge, code := g.validateConsumerCommit(c)
+		return g.id, judge, code
+	}
+	g, code := s.validateCommit(c, unknownGroup)
+	if code != codeNone {
+		return "", nil, code
+	}
+	return g.id, nil, codeNone
+}
+
 func (s *Shard) offsetCommit(e OffsetCommit) {
 	r, resp := e.Request, e.Response
 	unknownGroup := codeIllegalGeneration
@@ -73,12 +88,13 @@ func (s *Shard) offsetCommit(e OffsetCommit) {
 		}
 		s.reply(e.Waiter, resp)
 	}
-	g, code := s.validateCommit(committer{r.Group, r.MemberID, r.InstanceID, generation, false}, unknownGroup)
+	group, judge, code := s.mayCommit(committer{r.Group, r.MemberID, r.InstanceID, generation, false, r.Version}, unknownGroup)
 	if code != codeNone {
 		fail(code)
 		return
 	}
-	if m := g.members[r.MemberID]; m != nil {
+	if g := s.groups[group]; g != nil && g.members[r.MemberID] != nil {
+		m := g.members[r.MemberID]
 		s.startSession(g, m, int64(m.sessionTimeoutMs)) // a commit is a sign of life
 	}
 
@@ -89,8 +105,14 @@ func (s *Shard) offsetCommit(e OffsetCommit) {
 			if rp.ErrorCode != codeNone {
 				continue
 			}
-			if rp.ErrorCode = s.admitOffset(g.id, e.Names[i], p.Partition, p.Metadata); rp.ErrorCode != codeNone {
+			if rp.ErrorCode = s.admitOffset(group, e.Names[i], p.Partition, p.Metadata); rp.ErrorCode != codeNone {
 				continue
+			}
+			if judge != nil {
+				if code := judge(e.IDs[i], p.Partition); code != codeNone {
+					fail(code)
+					return
+				}
 			}
 			v := offsetValue{offset: p.Offset, epoch: -1, metadata: cloneMetadata(p.Metadata), commitMs: s.now, expireMs: -1, topicID: e.IDs[i]}
 			if r.Version >= 6 {
@@ -102,7 +124,7 @@ func (s *Shard) offsetCommit(e OffsetCommit) {
 			if r.Version >= 2 && r.Version <= 4 && r.RetentionTimeMillis != -1 {
 				v.expireMs = s.now + min(r.RetentionTimeMillis, math.MaxInt64-s.now)
 			}
-			b.add(&offsetOp{key: offsetKey{g.id, e.Names[i], p.Partition}, value: v})
+			b.add(&offsetOp{key: offsetKey{group, e.Names[i], p.Partition}, value: v})
 		}
 	}
 	if len(b.ops) == 0 {
@@ -165,7 +187,7 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 		}
 		s.reply(e.Waiter, resp)
 	}
-	c := committer{group: r.Group, generation: -1, txn: true}
+	c := committer{group: r.Group, generation: -1, txn: true, version: r.Version}
 	if r.Version >= 3 {
 		c.memberID, c.instance, c.generation = r.MemberID, r.InstanceID, r.Generation
 	}
@@ -173,7 +195,7 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 		fail(codeInvalidGroupID)
 		return
 	}
-	g, code := s.validateCommit(c, codeIllegalGeneration)
+	group, judge, code := s.mayCommit(c, codeIllegalGeneration)
 	if code != codeNone {
 		fail(code)
 		return
@@ -185,14 +207,20 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 			if rp.ErrorCode != codeNone {
 				continue
 			}
-			if rp.ErrorCode = s.admitOffset(g.id, r.Topics[i].Topic, p.Partition, p.Metadata); rp.ErrorCode != codeNone {
+			if rp.ErrorCode = s.admitOffset(group, r.Topics[i].Topic, p.Partition, p.Metadata); rp.ErrorCode != codeNone {
 				continue
+			}
+			if judge != nil {
+				if code := judge(e.IDs[i], p.Partition); code != codeNone {
+					fail(code)
+					return
+				}
 			}
 			v := offsetValue{offset: p.Offset, epoch: -1, metadata: cloneMetadata(p.Metadata), commitMs: s.now, expireMs: -1, topicID: e.IDs[i]}
 			if r.Version >= 2 {
 				v.epoch = max(p.LeaderEpoch, -1)
 			}
-			b.add(&offsetOp{key: offsetKey{g.id, r.Topics[i].Topic, p.Partition}, value: v, txn: true, producerID: r.ProducerID})
+			b.add(&offsetOp{key: offsetKey{group, r.Topics[i].Topic, p.Partition}, value: v, txn: true, producerID: r.ProducerID})
 		}
 	}
 	if len(b.ops) == 0 {
@@ -200,7 +228,7 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 		return
 	}
 	s.stats.OffsetCommits += int64(len(b.ops))
-	s.emitBatch(Batch{ProducerID: r.ProducerID, ProducerEpoch: r.ProducerEpoch, Records: b.recs}, b.ops, &held{left: 1, fin: fail})
+	s.emitBatch(Batch{ProducerID: r.ProducerID, ProducerEpoch: r.ProducerEpoch, Guard: e.Guard, Records: b.recs}, b.ops, &held{left: 1, fin: fail})
 }
 
 // txnMarker ends a transaction, after the commits within it that are still in flight: the marker is behind
@@ -225,17 +253,23 @@ func (s *Shard) offsetDelete(e OffsetDelete) {
 		}
 		s.reply(e.Waiter, resp)
 	}
-	g := s.groups[r.Group]
+	g, cg := s.groups[r.Group], s.consumers[r.Group]
 	switch {
 	case r.Group == "":
 		fail(codeInvalidGroupID)
 		return
-	case g == nil:
+	case g == nil && cg == nil:
 		fail(codeGroupIDNotFound)
 		return
+	case cg != nil:
+		g = &group{id: cg.id}
 	case g.state != stateEmpty && !g.isConsumer():
 		fail(codeNonEmptyGroup)
 		return
+	}
+	subscribed := g.isSubscribedTo
+	if cg != nil {
+		subscribed = cg.isSubscribedTo
 	}
 	var b commitBatch
 	for i := range r.Topics {
@@ -244,7 +278,7 @@ func (s *Shard) offsetDelete(e OffsetDelete) {
 			p, rp := r.Topics[i].Partitions[j].Partition, &resp.Topics[i].Partitions[j]
 			switch {
 			case rp.ErrorCode != codeNone:
-			case g.isSubscribedTo(topic):
+			case subscribed(topic):
 				rp.ErrorCode = codeGroupSubscribedToTopic
 			default:
 				if oe := s.offsets.get(g.id, topic, p); oe != nil && oe.alive() {
@@ -300,29 +334,36 @@ func (s *Shard) deleteGroups(e DeleteGroups) {
 	var b commitBatch
 	var tombs []Record
 	var gone []*group
+	consumers := 0
 	for _, id := range e.Groups {
 		rg := kmsg.NewDeleteGroupsResponseGroup()
 		rg.Group = id
-		switch g := s.groups[id]; {
+		switch g, cg := s.groups[id], s.consumers[id]; {
+		case cg != nil && len(cg.members) > 0:
+			rg.ErrorCode = codeNonEmptyGroup
+		case cg != nil:
+			s.collectGroup(&b, cg.id)
+			tombs = append(tombs, s.bury(cg)...)
+			consumers++
 		case g == nil:
 			rg.ErrorCode = codeGroupIDNotFound
 		case g.state != stateEmpty:
 			rg.ErrorCode = codeNonEmptyGroup
 		default:
-			s.collectGroup(&b, g)
+			s.collectGroup(&b, g.id)
 			tombs = append(tombs, Record{Key: appendGroupKey(nil, g.id)})
 			gone = append(gone, g)
 			s.dropGroup(g)
 		}
 		resp.Groups = append(resp.Groups, rg)
 	}
-	if len(gone) == 0 {
+	if len(gone)+consumers == 0 {
 		s.reply(e.Waiter, resp)
 		return
 	}
 	s.stats.OffsetDeletions += int64(len(b.ops))
 	s.emitTombstones(append(b.recs, tombs...), b.ops, &held{
-		undo: func() { s.restore(gone) },
+		undo: func() { s.undelete(gone, consumers) },
 		fin: func(code int16) {
 			for i := range resp.Groups {
 				if resp.Groups[i].ErrorCode == codeNone {
@@ -335,12 +376,50 @@ func (s *Shard) deleteGroups(e DeleteGroups) {
 }
 
 // collectGroup adds tombstones for all offsets of the group.
-func (s *Shard) collectGroup(b *commitBatch, g *group) {
-	if og := s.offsets.groups[g.id]; og != nil {
+func (s *Shard) collectGroup(b *commitBatch, id string) {
+	if og := s.offsets.groups[id]; og != nil {
 		for _, topic := range sortedKeys(og.topics) {
-			s.collect(b, g.id, topic)
+			s.collect(b, id, topic)
 		}
 	}
+}
+
+// bury forgets a KIP-848 group without members and returns its tombstones.
+func (s *Shard) bury(g *consumerGroup) (tombs []Record) {
+	for _, r := range g.tombstones(nil) {
+		tombs = append(tombs, Record{Key: r.key()})
+	}
+	s.dropConsumer(g)
+	return tombs
+}
+
+// deleteEmptyConsumer makes way for a classic group.
+func (s *Shard) deleteEmptyConsumer(g *consumerGroup) (refused int16) {
+	p := &plan{id: g.id, g: g, recs: g.tombstones(nil)}
+	refused = codeNone
+	s.commit(p, nil, func(code int16) {
+		if s.consumers[g.id] == g {
+			refused = code
+		}
+	})
+	if s.consumers[g.id] == nil {
+		s.note(slog.LevelInfo, "converted an empty consumer group to a classic group", "group", g.id)
+	}
+	return refused
+}
+
+// undelete is restore, or, if groups of the other kind are among those that are gone, a load of the shard.
+func (s *Shard) undelete(gone []*group, consumers int) {
+	if consumers > 0 {
+		s.lose()
+		return
+	}
+	s.restore(gone)
+}
+
+func (g *consumerGroup) isSubscribedTo(topic string) bool {
+	_, ok := g.topics[topic]
+	return ok
 }
 
 // restore brings back groups whose deletion failed, unless others have taken their names.
@@ -370,13 +449,21 @@ func (s *Shard) cleanup() {
 		gone = append(gone, g)
 		s.dropGroup(g)
 	}
+	consumers := 0
+	for _, id := range sortedKeys(s.consumers) {
+		g := s.consumers[id]
+		if s.expireTopics(&b, id, -1, g.isSubscribedTo) && len(g.members) == 0 {
+			tombs = append(tombs, s.bury(g)...)
+			consumers++
+		}
+	}
 	if len(b.recs)+len(tombs) == 0 {
 		return
 	}
 	s.stats.OffsetExpirations += int64(len(b.ops))
-	s.note(slog.LevelInfo, "removed expired offsets and empty groups", "offsets", len(b.ops), "groups", len(gone))
+	s.note(slog.LevelInfo, "removed expired offsets and empty groups", "offsets", len(b.ops), "groups", len(gone)+consumers)
 	s.emitTombstones(append(b.recs, tombs...), b.ops, &held{
-		undo: func() { s.restore(gone) },
+		undo: func() { s.undelete(gone, consumers) },
 		fin: func(code int16) {
 			if code != codeNone {
 				s.note(slog.LevelWarn, "could not remove expired offsets: the next check tries again", "code", code)
@@ -387,8 +474,7 @@ func (s *Shard) cleanup() {
 
 // expireOffsets adds tombstones for the expired offsets of the group and says whether none is left.
 func (s *Shard) expireOffsets(b *commitBatch, g *group) bool {
-	og := s.offsets.groups[g.id]
-	if og == nil {
+	if s.offsets.groups[g.id] == nil {
 		return true
 	}
 	since := int64(-1) // the start of the retention; -1: each commit's own
@@ -400,9 +486,19 @@ func (s *Shard) expireOffsets(b *commitBatch, g *group) bool {
 	default:
 		return false
 	}
+	return s.expireTopics(b, g.id, since, g.isSubscribedTo)
+}
+
+// expireTopics adds tombstones for the group's expired offsets of topics that it does not subscribe to, and
+// says whether none is left.
+func (s *Shard) expireTopics(b *commitBatch, id string, since int64, subscribed func(string) bool) bool {
+	og := s.offsets.groups[id]
+	if og == nil {
+		return true
+	}
 	all := true
 	for _, topic := range sortedKeys(og.topics) {
-		if g.isSubscribedTo(topic) {
+		if subscribed(topic) {
 			all = false
 			continue
 		}

@@ -2,6 +2,7 @@ package group
 
 import (
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -37,6 +38,22 @@ type Config struct {
 	// (300000). Not a property; Kafka fixes it as well.
 	NewMemberJoinTimeoutMs int32
 
+	// ConsumerSessionTimeoutMs is group.consumer.session.timeout.ms (45000), ConsumerHeartbeatIntervalMs
+	// group.consumer.heartbeat.interval.ms (5000): what KIP-848 groups have that have no value of their own.
+	ConsumerSessionTimeoutMs    int32
+	ConsumerHeartbeatIntervalMs int32
+	// ConsumerAssignmentIntervalMs is group.consumer.assignment.interval.ms (1000), the least time between two
+	// targets of a group; -1 here means 0, because 0 is "not set".
+	ConsumerAssignmentIntervalMs int32
+	// ConsumerMaxSize is group.consumer.max.size (2147483647).
+	ConsumerMaxSize int32
+	// ConsumerAssignors is group.consumer.assignors (uniform, range); the first one is the default.
+	ConsumerAssignors []string
+	// ConsumerMigration is group.consumer.migration.policy, in lower case (bidirectional).
+	ConsumerMigration string
+	// ConsumerRegexRefreshMs is group.consumer.regex.refresh.interval.ms (600000).
+	ConsumerRegexRefreshMs int32
+
 	// MaxMemberBytes bounds one member's protocols and metadata (default 4 MiB).
 	MaxMemberBytes int64
 	// MaxShardBytes bounds what the groups and offsets of one partition of the offsets topic may take in
@@ -48,9 +65,15 @@ type Config struct {
 	// MaxBatchBytes is how large a batch of tombstones may grow before it is divided (default 512 KiB);
 	// keep it below max.message.bytes of the offsets topic.
 	MaxBatchBytes int
+	// MaxAtomicBytes bounds what one change of a KIP-848 group may write, as one batch (default 1000000); keep
+	// it below max.message.bytes of the offsets topic.
+	MaxAtomicBytes int
 
 	// NewMemberSuffix makes the unique part of a member id; the default is a random UUID.
 	NewMemberSuffix func() string
+	// NewMemberID makes the id of a member that has none and joins a KIP-848 group; the default is a random
+	// one in the form of Kafka's.
+	NewMemberID func() string
 	// Clock is the edge's clock; the default is the system's.
 	Clock Clock
 }
@@ -102,6 +125,23 @@ func (c Config) WithDefaults() Config {
 	if c.MaxBatchBytes == 0 {
 		c.MaxBatchBytes = 512 << 10
 	}
+	def32(&c.ConsumerSessionTimeoutMs, 45000)
+	def32(&c.ConsumerHeartbeatIntervalMs, 5000)
+	def32(&c.ConsumerAssignmentIntervalMs, 1000)
+	def32(&c.ConsumerMaxSize, math.MaxInt32)
+	def32(&c.ConsumerRegexRefreshMs, 600000)
+	if len(c.ConsumerAssignors) == 0 {
+		c.ConsumerAssignors = []string{assignorUniform, assignorRange}
+	}
+	if c.ConsumerMigration == "" {
+		c.ConsumerMigration = MigrationBidirectional
+	}
+	if c.MaxAtomicBytes == 0 {
+		c.MaxAtomicBytes = 1_000_000
+	}
+	if c.NewMemberID == nil {
+		c.NewMemberID = randomMemberID
+	}
 	if c.NewMemberSuffix == nil {
 		c.NewMemberSuffix = randomUUID
 	}
@@ -130,7 +170,35 @@ func (c Config) Validate() error {
 	case c.CommitTimeoutMs < 1:
 		return fmt.Errorf("offsets.commit.timeout.ms is %d: must be at least 1", c.CommitTimeoutMs)
 	}
+	for _, a := range c.ConsumerAssignors {
+		if a != assignorUniform && a != assignorRange {
+			return fmt.Errorf("group.consumer.assignors names %q: the server has %s and %s", a, assignorUniform, assignorRange)
+		}
+	}
+	switch c.ConsumerMigration {
+	case MigrationDisabled, MigrationUpgrade, MigrationDowngrade, MigrationBidirectional:
+	default:
+		return fmt.Errorf("group.consumer.migration.policy is %q: must be disabled, upgrade, downgrade or bidirectional", c.ConsumerMigration)
+	}
+	if c.ConsumerHeartbeatIntervalMs >= c.ConsumerSessionTimeoutMs {
+		return fmt.Errorf("group.consumer.heartbeat.interval.ms is %d: must be less than group.consumer.session.timeout.ms, which is %d",
+			c.ConsumerHeartbeatIntervalMs, c.ConsumerSessionTimeoutMs)
+	}
 	return nil
+}
+
+// randomMemberID is 16 random bytes in URL-safe base64; it does not begin with a dash, which tools would take
+// for an option.
+func randomMemberID() string {
+	for {
+		var u [16]byte
+		_, _ = rand.Read(u[:]) // crypto/rand.Read never fails, it ends the process instead
+		u[6] = u[6]&0x0f | 0x40
+		u[8] = u[8]&0x3f | 0x80
+		if id := base64.RawURLEncoding.EncodeToString(u[:]); id[0] != '-' {
+			return id
+		}
+	}
 }
 
 // randomUUID is a version 4 UUID in its usual form.

@@ -59,6 +59,7 @@ type slot struct {
 	cancelLoad context.CancelFunc
 	loadStart  time.Time
 	deleted    []string         // topics that were deleted while loading
+	ended      []TxnMarker      // transactions that ended while loading
 	early      map[uint64]error // fates of batches that overtook an older one
 	nextDone   uint64           // the batch whose fate comes next
 
@@ -153,7 +154,7 @@ func (c *Coordinator) OnElected(partition, leaderEpoch int32) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	sl.status, sl.epoch, sl.cancelLoad, sl.loadStart = loading, leaderEpoch, cancel, c.cfg.Clock.Now()
 	shard := NewShard(c.cfg)
-	sl.shard, sl.deleted = shard, nil
+	sl.shard, sl.deleted, sl.ended = shard, nil, nil
 	c.wg.Add(1)
 	go c.load(ctx, sl, shard)
 }
@@ -179,7 +180,7 @@ func (c *Coordinator) OnResigned(partition int32) {
 	sl.status, sl.shard, sl.deleted, sl.early = notOwned, nil, nil, nil
 	sl.next.Store(math.MaxInt64)
 	sl.mu.Unlock()
-	c.carryOut(effects)
+	c.carryOut(sl, effects)
 }
 
 // TopicDeleted is the news that a topic was deleted: its committed offsets go with it.
@@ -194,7 +195,7 @@ func (c *Coordinator) TopicDeleted(topic string) {
 		}
 		effects := c.stepLocked(sl, TopicDeleted{Topic: topic})
 		sl.mu.Unlock()
-		c.carryOut(effects)
+		c.carryOut(sl, effects)
 	}
 }
 
@@ -204,7 +205,49 @@ func (c *Coordinator) TransactionEnded(partition int32, producerID int64, commit
 	if partition < 0 || int(partition) >= len(c.slots) {
 		return
 	}
-	c.step(&c.slots[partition], TxnMarker{ProducerID: producerID, Commit: commit})
+	sl, ev := &c.slots[partition], TxnMarker{ProducerID: producerID, Commit: commit}
+	sl.mu.Lock()
+	if sl.status == loading { // the marker may be behind what is being read
+		sl.ended = append(sl.ended, ev)
+		sl.mu.Unlock()
+		return
+	}
+	sl.mu.Unlock()
+	c.step(sl, ev)
+}
+
+// MetadataChanged is the news of a newer image. topics are those that are new, changed or gone; created says
+// that some are new.
+func (c *Coordinator) MetadataChanged(topics []string, created bool) {
+	im := c.topics.Image()
+	for i := range c.slots {
+		sl := &c.slots[i]
+		sl.mu.Lock()
+		effects := c.stepLocked(sl, MetadataChanged{Image: im, Topics: topics, TopicsCreated: created})
+		sl.mu.Unlock()
+		c.carryOut(sl, effects)
+	}
+}
+
+// resolve looks for the topics of regular expressions beside the shard.
+func (c *Coordinator) resolve(sl *slot, q *RegexQuery) {
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		c.step(sl, q.Resolve())
+	}()
+}
+
+// reload loads a shard anew that is at odds with its log.
+func (c *Coordinator) reload(sl *slot) {
+	sl.mu.Lock()
+	epoch := sl.epoch
+	owned := sl.status == active
+	sl.mu.Unlock()
+	if owned {
+		c.OnResigned(sl.partition)
+		c.OnElected(sl.partition, epoch)
+	}
 }
 
 // load replays the partition and begins to serve it. It tries again until it succeeds or the broker
@@ -267,13 +310,16 @@ func (c *Coordinator) begin(sl *slot, shard *Shard) {
 	}
 	sl.status, sl.nextDone, sl.early = active, 1, map[uint64]error{}
 	c.metrics.loaded(c.cfg.Clock.Now().Sub(sl.loadStart))
-	effects := c.stepLocked(sl, Loaded{LeaderEpoch: sl.epoch})
+	effects := c.stepLocked(sl, Loaded{LeaderEpoch: sl.epoch, Image: c.topics.Image()})
 	for _, topic := range sl.deleted {
 		effects = append(effects, c.stepLocked(sl, TopicDeleted{Topic: topic})...)
 	}
-	sl.deleted = nil
+	for _, ev := range sl.ended {
+		effects = append(effects, c.stepLocked(sl, ev)...)
+	}
+	sl.deleted, sl.ended = nil, nil
 	sl.mu.Unlock()
-	c.carryOut(effects)
+	c.carryOut(sl, effects)
 }
 
 // step lets the event happen, unless the slot does not serve; then it returns why.
@@ -285,7 +331,7 @@ func (c *Coordinator) step(sl *slot, ev Event) int16 {
 	}
 	effects := c.stepLocked(sl, ev)
 	sl.mu.Unlock()
-	c.carryOut(effects)
+	c.carryOut(sl, effects)
 	return codeNone
 }
 
@@ -378,7 +424,7 @@ func (c *Coordinator) settle(d completion) {
 		effects = append(effects, c.stepLocked(sl, Appended{Seq: seq, Err: err})...)
 	}
 	sl.mu.Unlock()
-	c.carryOut(effects)
+	c.carryOut(sl, effects)
 }
 
 // runTimers wakes the shards at their deadlines.
@@ -415,10 +461,17 @@ func (c *Coordinator) runTimers() {
 }
 
 // carryOut answers and logs. No lock is held.
-func (c *Coordinator) carryOut(effects []Effect) {
+func (c *Coordinator) carryOut(sl *slot, effects []Effect) {
 	for i := range effects {
 		e := &effects[i]
-		if e.Response == nil {
+		switch {
+		case e.Resolve != nil:
+			c.resolve(sl, e.Resolve)
+			continue
+		case e.Reload:
+			c.reload(sl)
+			continue
+		case e.Response == nil:
 			c.log.Log(c.ctx, e.Level, e.Note, e.Args...)
 			continue
 		}
@@ -435,6 +488,8 @@ func (c *Coordinator) carryOut(effects []Effect) {
 			e.Waiter.(func(*kmsg.TxnOffsetCommitResponse))(resp)
 		case *kmsg.OffsetDeleteResponse:
 			e.Waiter.(func(*kmsg.OffsetDeleteResponse))(resp)
+		case *kmsg.ConsumerGroupHeartbeatResponse:
+			e.Waiter.(func(*kmsg.ConsumerGroupHeartbeatResponse))(resp)
 		case *kmsg.DeleteGroupsResponse:
 			e.Waiter.(func(*kmsg.DeleteGroupsResponse))(resp)
 		}

@@ -26,6 +26,8 @@ type Batch struct {
 	// otherwise. The batch is transactional exactly if ProducerID is not -1.
 	ProducerID    int64
 	ProducerEpoch int16
+	// Guard is the request's, for offsets committed within a transaction.
+	Guard int64
 	// Records belong to the store once given; the shard does not touch them again.
 	Records []Record
 }
@@ -65,6 +67,8 @@ type Topics interface {
 	TopicID(topic string) ([16]byte, bool)
 	// TopicName is the name of the topic with this id, false if there is none.
 	TopicName(id [16]byte) (string, bool)
+	// Image is the newest metadata. [Coordinator.MetadataChanged] tells of newer ones.
+	Image() Image
 }
 
 // RequestContext is what a handler needs of the connection. The version is in the request itself.
@@ -73,6 +77,11 @@ type RequestContext struct {
 	ClientID string
 	// ClientHost is the client's address as Kafka shows it: "/192.0.2.1".
 	ClientHost string
+	// Guard permits a TxnOffsetCommit to begin its transaction in the log (KIP-890); it is handed to the store as it is.
+	Guard int64
+	// CanDescribe, if set, says which topics the client may know of; it is kept until the regular expressions of
+	// the request are resolved, and may be called from any goroutine.
+	CanDescribe func(topic string) bool
 }
 
 // Event is something that happens to a shard: one of the types below.
@@ -117,6 +126,7 @@ type (
 		Request  *kmsg.TxnOffsetCommitRequest
 		Response *kmsg.TxnOffsetCommitResponse
 		IDs      [][16]byte
+		Guard    int64
 		Waiter   any
 	}
 	// TxnMarker is the end of a transaction: its marker is in the log, and durable.
@@ -129,6 +139,25 @@ type (
 		Request  *kmsg.OffsetDeleteRequest
 		Response *kmsg.OffsetDeleteResponse
 		Waiter   any
+	}
+	// ConsumerGroupHeartbeat is a ConsumerGroupHeartbeat request (KIP-848).
+	ConsumerGroupHeartbeat struct {
+		Context RequestContext
+		Request *kmsg.ConsumerGroupHeartbeatRequest
+		Waiter  any
+	}
+	// RegexResolved answers a [RegexQuery]: the topics, sorted, by regular expression.
+	RegexResolved struct {
+		Group   string
+		Version int64 // of the image in which they were looked for
+		At      int64 // when, ms
+		Topics  map[string][]string
+	}
+	// MetadataChanged is a newer image. Topics are those that are new, changed or gone.
+	MetadataChanged struct {
+		Image         Image
+		Topics        []string
+		TopicsCreated bool
 	}
 	// DeleteGroups deletes the groups of one shard; the answer is a *kmsg.DeleteGroupsResponse with these
 	// groups in this order.
@@ -143,8 +172,11 @@ type (
 		Seq uint64
 		Err error
 	}
-	// Loaded ends the replay: the shard begins to serve under this leader epoch.
-	Loaded struct{ LeaderEpoch int32 }
+	// Loaded ends the replay: the shard begins to serve under this leader epoch, with the image if there is one.
+	Loaded struct {
+		LeaderEpoch int32
+		Image       Image
+	}
 	// Resigned ends the shard: everyone who waits is told NOT_COORDINATOR.
 	Resigned struct{}
 	// Tick runs the timers that are due.
@@ -160,14 +192,23 @@ func (TxnOffsetCommit) event() {}
 func (TxnMarker) event()       {}
 func (OffsetDelete) event()    {}
 func (DeleteGroups) event()    {}
-func (TopicDeleted) event()    {}
-func (Appended) event()        {}
-func (Loaded) event()          {}
-func (Resigned) event()        {}
-func (Tick) event()            {}
 
-// Effect is something for the edge to do: answer a waiter (Response is set) or log a line (Note is set).
+func (ConsumerGroupHeartbeat) event() {}
+func (RegexResolved) event()          {}
+func (MetadataChanged) event()        {}
+
+func (TopicDeleted) event() {}
+func (Appended) event()     {}
+func (Loaded) event()       {}
+func (Resigned) event()     {}
+func (Tick) event()         {}
+
+// Effect is something for the edge to do: answer a waiter (Response is set), log a line (Note is set), look for
+// topics (Resolve is set), or load the shard anew, because it is at odds with its log and serves no more.
 type Effect struct {
+	Resolve *RegexQuery
+	Reload  bool
+
 	Waiter   any
 	Response kmsg.Response
 

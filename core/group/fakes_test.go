@@ -2,6 +2,8 @@ package group
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -109,4 +111,33 @@ func (m memTopics) TopicName(id [16]byte) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func (m memTopics) Image() Image { return memImage{m, 1} }
+
+// memImage is a set of topics as an image.
+type memImage struct {
+	topics  memTopics
+	version int64
+}
+
+func (m memImage) Version() int64 { return m.version }
+
+func (m memImage) Topic(name string) (TopicInfo, bool) {
+	n, ok := m.topics[name]
+	return TopicInfo{ID: topicID(name), Name: name, Partitions: n}, ok
+}
+
+func (m memImage) TopicByID(id [16]byte) (TopicInfo, bool) {
+	name, ok := m.topics.TopicName(id)
+	if !ok {
+		return TopicInfo{}, false
+	}
+	return m.Topic(name)
+}
+
+func (m memImage) TopicNames() iter.Seq[string] { return maps.Keys(m.topics) }
+func (m memImage) Racks(string, int32) []string { return nil }
+func (m memImage) GroupConfig(string) GroupConfig {
+	return GroupConfig{AssignmentIntervalMs: -1}
 }

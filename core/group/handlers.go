@@ -115,11 +115,11 @@ func (c *Coordinator) OffsetCommit(_ RequestContext, req *kmsg.OffsetCommitReque
 
 // TxnOffsetCommit handles TxnOffsetCommit, versions 0 to 5. That the transaction is the producer's to write
 // in has been verified by the caller.
-func (c *Coordinator) TxnOffsetCommit(_ RequestContext, req *kmsg.TxnOffsetCommitRequest, reply func(*kmsg.TxnOffsetCommitResponse)) {
+func (c *Coordinator) TxnOffsetCommit(rc RequestContext, req *kmsg.TxnOffsetCommitRequest, reply func(*kmsg.TxnOffsetCommitResponse)) {
 	resp := kmsg.NewPtrTxnOffsetCommitResponse()
 	resp.Version = req.Version
 	resp.Topics = make([]kmsg.TxnOffsetCommitResponseTopic, len(req.Topics))
-	ev := TxnOffsetCommit{Request: req, Response: resp, Waiter: reply, IDs: make([][16]byte, len(req.Topics))}
+	ev := TxnOffsetCommit{Request: req, Response: resp, Guard: rc.Guard, Waiter: reply, IDs: make([][16]byte, len(req.Topics))}
 	for i := range req.Topics {
 		t, rt := &req.Topics[i], &resp.Topics[i]
 		rt.Topic = t.Topic
@@ -195,6 +195,12 @@ func (c *Coordinator) fetchGroup(rg *kmsg.OffsetFetchRequestGroup, version int16
 		g.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
 		return g
 	}
+	if version >= 9 && code == codeNone {
+		if refused := sl.shard.validateFetch(rg.Group, rg.MemberID, rg.MemberEpoch); refused != codeNone {
+			g.ErrorCode, g.Topics = refused, []kmsg.OffsetFetchResponseGroupTopic{}
+			return g
+		}
+	}
 	topics := rg.Topics
 	if topics == nil { // all
 		sl.shard.forEachOffset(rg.Group, func(topic string, ps []int32) {
@@ -232,6 +238,46 @@ func (c *Coordinator) fetchGroup(rg *kmsg.OffsetFetchRequestGroup, version int16
 		}
 	}
 	return g
+}
+
+// ConsumerGroupHeartbeat handles ConsumerGroupHeartbeat, versions 0 and 1 (KIP-848). The answer comes when
+// what it speaks of is durable.
+func (c *Coordinator) ConsumerGroupHeartbeat(rc RequestContext, req *kmsg.ConsumerGroupHeartbeatRequest, reply func(*kmsg.ConsumerGroupHeartbeatResponse)) {
+	if code := c.step(c.slotOf(req.Group), ConsumerGroupHeartbeat{Context: rc, Request: req, Waiter: reply}); code != codeNone {
+		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
+		resp.Version, resp.ErrorCode, resp.ErrorMessage = req.Version, code, kmsg.StringPtr(codeText(code))
+		reply(resp)
+	}
+}
+
+// ConsumerGroupDescribe handles ConsumerGroupDescribe, versions 0 and 1 (KIP-848). It answers before it
+// returns. AuthorizedOperations is left at "not asked".
+func (c *Coordinator) ConsumerGroupDescribe(_ RequestContext, req *kmsg.ConsumerGroupDescribeRequest, reply func(*kmsg.ConsumerGroupDescribeResponse)) {
+	resp := kmsg.NewPtrConsumerGroupDescribeResponse()
+	resp.Version = req.Version
+	resp.Groups = make([]kmsg.ConsumerGroupDescribeResponseGroup, 0, len(req.Groups))
+	for _, id := range req.Groups {
+		resp.Groups = append(resp.Groups, c.describeConsumer(id))
+	}
+	reply(resp)
+}
+
+func (c *Coordinator) describeConsumer(id string) kmsg.ConsumerGroupDescribeResponseGroup {
+	refused := func(code int16) kmsg.ConsumerGroupDescribeResponseGroup {
+		d := kmsg.NewConsumerGroupDescribeResponseGroup()
+		d.Group, d.ErrorCode, d.Members = id, code, []kmsg.ConsumerGroupDescribeResponseGroupMember{}
+		return d
+	}
+	if id == "" {
+		return refused(codeInvalidGroupID)
+	}
+	sl := c.slotOf(id)
+	sl.mu.Lock()
+	defer sl.mu.Unlock()
+	if code := c.unavailable(sl); code != codeNone {
+		return refused(code)
+	}
+	return sl.shard.describeConsumer(id)
 }
 
 // OffsetDelete handles OffsetDelete, version 0 (KIP-496).

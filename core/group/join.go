@@ -72,6 +72,20 @@ func (s *Shard) joinGroup(e JoinGroup) {
 		return
 	}
 
+	if cg := s.consumers[r.Group]; cg != nil {
+		if len(cg.members) > 0 {
+			if s.full(size) {
+				s.refuseJoin(e, r.MemberID, codeGroupMaxSizeReached)
+				return
+			}
+			s.joinConsumerGroup(e, cg)
+			return
+		}
+		if code := s.deleteEmptyConsumer(cg); code != codeNone {
+			s.refuseJoin(e, r.MemberID, code)
+			return
+		}
+	}
 	g := s.groups[r.Group]
 	isNew := g == nil
 	if isNew && r.MemberID != "" {

@@ -62,10 +62,14 @@ func (s *Shard) describe(id string, version int16) kmsg.DescribeGroupsResponseGr
 	d.Group, d.Members = id, []kmsg.DescribeGroupsResponseGroupMember{}
 	g := s.groups[id]
 	if g == nil {
+		text := "Group %s not found."
+		if s.consumers[id] != nil {
+			text = "Group %s is not a classic group."
+		}
 		d.State = stateDead.String()
 		if version >= 6 {
 			d.ErrorCode = codeGroupIDNotFound
-			d.ErrorMessage = kmsg.StringPtr(fmt.Sprintf("Group %s not found.", id))
+			d.ErrorMessage = kmsg.StringPtr(fmt.Sprintf(text, id))
 		}
 		return d
 	}
@@ -92,22 +96,29 @@ func (s *Shard) describe(id string, version int16) kmsg.DescribeGroupsResponseGr
 	return d
 }
 
-// groupType is the type of every group here.
-const groupType = "classic"
+// The types of groups, as ListGroups names them (KIP-848).
+const (
+	typeClassic  = "classic"
+	typeConsumer = "consumer"
+)
 
 // list appends the groups that pass the filters, which are lower case; an empty filter passes all.
 func (s *Shard) list(dst []kmsg.ListGroupsResponseGroup, states, types map[string]bool) []kmsg.ListGroupsResponseGroup {
-	if len(types) > 0 && !types[groupType] {
-		return dst
+	add := func(id, protocol, state, kind string) {
+		if len(states) > 0 && !states[strings.ToLower(state)] || len(types) > 0 && !types[kind] {
+			return
+		}
+		lg := kmsg.NewListGroupsResponseGroup()
+		lg.Group, lg.ProtocolType, lg.GroupState, lg.GroupType = id, protocol, state, kind
+		dst = append(dst, lg)
 	}
 	for _, id := range sortedKeys(s.groups) {
 		g := s.groups[id]
-		if len(states) > 0 && !states[strings.ToLower(g.state.String())] {
-			continue
-		}
-		lg := kmsg.NewListGroupsResponseGroup()
-		lg.Group, lg.ProtocolType, lg.GroupState, lg.GroupType = g.id, g.protocolType, g.state.String(), groupType
-		dst = append(dst, lg)
+		add(g.id, g.protocolType, g.state.String(), typeClassic)
+	}
+	for _, id := range sortedKeys(s.consumers) {
+		g := s.consumers[id]
+		add(g.id, consumerProtocol, g.state(), typeConsumer)
 	}
 	return dst
 }

@@ -8,13 +8,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// Key versions of the records that this package reads and writes. Kafka's later kinds (KIP-848 groups,
-// share and streams groups) have versions from 3 up.
+// Key versions of the records that this package reads and writes. Those of KIP-848 groups are with their
+// codec; share and streams groups have others, which are left alone.
 const (
 	keyOffsetV0 = 0
 	keyOffset   = 1
 	keyGroup    = 2
 )
+
+// isConsumerKey is whether the key is that of a record of a KIP-848 group.
+func isConsumerKey(key []byte) bool {
+	if len(key) < 2 {
+		return false
+	}
+	v := int16(binary.BigEndian.Uint16(key))
+	return v >= keyConsumerEpoch && v <= keyConsumerCurrent || v == keyConsumerRegex
+}
 
 // errUnknownKind is a record of a kind that this coordinator does not keep.
 var errUnknownKind = errors.New("unknown record kind")

@@ -154,7 +154,7 @@ func TestRecordsThatCannotBeReadAreLeftOut(t *testing.T) {
 		"short key":                 {Key: []byte{0}},
 		"truncated offset key":      {Key: offset[:6]},
 		"truncated group key":       {Key: []byte{0, 2, 0, 9}},
-		"kind of a later feature":   {Key: []byte{0, 3, 0, 1, 'g'}, Value: []byte{0, 0}},
+		"kind of a later feature":   {Key: []byte{0, 11, 0, 1, 'g'}, Value: []byte{0, 0}},
 		"empty value":               {Key: offset, Value: []byte{}},
 		"value of a later version":  {Key: offset, Value: []byte{0, 9, 0}},
 		"truncated value":           {Key: offset, Value: []byte{0, 3, 0}},
@@ -164,7 +164,7 @@ func TestRecordsThatCannotBeReadAreLeftOut(t *testing.T) {
 		r.ProducerID = -1
 		require.Error(t, s.Replay(r), name)
 	}
-	require.ErrorIs(t, s.Replay(StoredRecord{Key: []byte{0, 3, 0, 1, 'g'}, ProducerID: -1}), errUnknownKind)
+	require.ErrorIs(t, s.Replay(StoredRecord{Key: []byte{0, 11, 0, 1, 'g'}, ProducerID: -1}), errUnknownKind)
 	require.Empty(t, s.groups)
 	require.Equal(t, int64(11), s.Stats().SkippedRecords)
 	require.NoError(t, s.check())

@@ -1,9 +1,11 @@
 package group
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 // Stats counts what a shard did and holds, for metrics.
 type Stats struct {
 	Groups              [5]int64 // by state, in the order Empty, PreparingRebalance, CompletingRebalance, Stable, Dead
+	Consumers           [4]int64 // KIP-848 groups by state: Empty, Assigning, Reconciling, Stable
 	Offsets             int64    // durable committed offsets
 	Bytes               int64    // of members, assignments and offsets, roughly
 	InflightBytes       int64
@@ -32,9 +35,16 @@ type Shard struct {
 	serving bool // loaded, and not resigned
 	closed  bool // resigned
 
-	groups  map[string]*group
-	offsets offsetTable
-	timers  timerHeap
+	groups    map[string]*group         // classic ones
+	consumers map[string]*consumerGroup // KIP-848; an id is in one of the two
+	offsets   offsetTable
+
+	image         Image
+	topicHashes   map[string]uint64 // of topics in image
+	topicsCreated int64             // the version of the newest image with new topics, -1 before the first
+	lost          bool              // the log has not taken what the state holds
+
+	timers timerHeap
 
 	seq      uint64      // of the newest batch
 	inflight []*inflight // oldest first
@@ -58,6 +68,8 @@ type inflight struct {
 	held  *held
 	// markers end transactions with offsets in this or an earlier batch.
 	markers []TxnMarker
+	// behind are answers that speak of what this batch says, and write nothing themselves.
+	behind []*held
 }
 
 // held is a decision that waits for one or several batches. fin is called once, with 0 when all of them are
@@ -95,7 +107,10 @@ func (h *held) finish(code int16) {
 
 // NewShard is an empty shard. Replay what the log holds, then step it with [Loaded].
 func NewShard(cfg Config) *Shard {
-	s := &Shard{cfg: cfg.WithDefaults(), groups: map[string]*group{}}
+	s := &Shard{
+		cfg: cfg.WithDefaults(), groups: map[string]*group{}, consumers: map[string]*consumerGroup{},
+		image: emptyImage{}, topicHashes: map[string]uint64{}, topicsCreated: -1,
+	}
 	s.offsets.init()
 	s.commitTimer.kind, s.cleanupTimer.kind = timerCommit, timerCleanup
 	return s
@@ -126,6 +141,12 @@ func (s *Shard) Step(ev Event, now time.Time) ([]Batch, []Effect) {
 		s.txnMarker(e)
 	case OffsetDelete:
 		s.offsetDelete(e)
+	case ConsumerGroupHeartbeat:
+		s.consumerHeartbeat(e)
+	case RegexResolved:
+		s.regexResolved(e)
+	case MetadataChanged:
+		s.metadataChanged(e)
 	case DeleteGroups:
 		s.deleteGroups(e)
 	case TopicDeleted:
@@ -144,6 +165,7 @@ func (s *Shard) Step(ev Event, now time.Time) ([]Batch, []Effect) {
 		}
 		s.fire(t)
 	}
+	s.checkLost()
 	return s.batches, s.effects
 }
 
@@ -160,6 +182,9 @@ func (s *Shard) Stats() Stats {
 	st := s.stats
 	for _, g := range s.groups {
 		st.Groups[g.state]++
+	}
+	for _, g := range s.consumers {
+		st.Consumers[slices.Index(consumerStates[:], g.state())]++
 	}
 	st.Offsets, st.Bytes, st.InflightBytes = s.offsets.durable, s.bytes(), s.waiting
 	return st
@@ -191,6 +216,8 @@ func (s *Shard) fire(t *timer) {
 		s.initialDelayOver(t.group)
 	case timerSync:
 		s.syncExpired(t.group)
+	case timerConsumerSession, timerConsumerRebalance, timerConsumerJoin, timerConsumerSync:
+		s.fireConsumer(t)
 	case timerCommit:
 		s.commitTimeout()
 	case timerCleanup:
@@ -272,19 +299,34 @@ func (s *Shard) appended(e Appended) {
 	if e.Err != nil {
 		s.note(slog.LevelWarn, "append to "+OffsetsTopic+" failed", "error", e.Err)
 	}
-	f.held.settle(appendErrorCode(e.Err))
+	code := appendErrorCode(e.Err)
+	f.held.settle(code)
+	for _, h := range f.behind {
+		h.settle(code)
+	}
 	for _, m := range f.markers {
 		s.offsets.endTxn(m.ProducerID, m.Commit, s.ensureGroup)
 	}
 }
 
 // ensureGroup makes sure that the group of an offset exists: one that no one ever joined has no record.
-func (s *Shard) ensureGroup(id string) { s.getOrCreate(id) }
+func (s *Shard) ensureGroup(id string) {
+	if s.consumers[id] == nil {
+		s.getOrCreate(id)
+	}
+}
 
 // commitTimeout answers those whose records take longer than offsets.commit.timeout.ms. The batches stay
 // in flight and still count when they become durable.
 func (s *Shard) commitTimeout() {
 	for _, f := range append([]*inflight(nil), s.inflight...) {
+		for _, h := range f.behind { // none of them is older than the batch
+			if h.deadline <= s.now {
+				h.finish(codeCoordinatorNotAvailable)
+			} else if h.fin != nil {
+				s.timers.set(&s.commitTimer, h.deadline)
+			}
+		}
 		if f.held.fin == nil {
 			continue
 		}
@@ -301,6 +343,17 @@ func (s *Shard) commitTimeout() {
 func (s *Shard) Replay(r StoredRecord) error {
 	if r.Control {
 		s.offsets.endTxn(r.ProducerID, r.Commit, s.ensureGroup)
+		return nil
+	}
+	if isConsumerKey(r.Key) {
+		cr, err := decodeConsumerRecord(r.Key, r.Value)
+		if err == nil {
+			err = s.applyConsumer(&cr)
+		}
+		if err != nil {
+			s.stats.SkippedRecords++
+			return fmt.Errorf("group %q: %w", cr.group, err)
+		}
 		return nil
 	}
 	kind, ok, groupID, err := decodeKey(r.Key)
@@ -344,6 +397,9 @@ func (s *Shard) replayGroup(id string, value []byte) error {
 	v, err := decodeGroupValue(value)
 	if err != nil {
 		return err
+	}
+	if s.consumers[id] != nil {
+		return errors.New("metadata of a classic group, and the group is a consumer group")
 	}
 	if g := s.groups[id]; g != nil {
 		s.dropGroup(g)
@@ -391,6 +447,7 @@ func (s *Shard) replayGroup(id string, value []byte) error {
 // rebalances.
 func (s *Shard) loaded(e Loaded) {
 	s.epoch, s.serving = e.LeaderEpoch, true
+	s.setImage(e.Image)
 	for id := range s.offsets.groups {
 		s.ensureGroup(id) // the log may end within the deletion of a group
 	}
@@ -403,6 +460,13 @@ func (s *Shard) loaded(e Loaded) {
 			s.prepareRebalance(g, fmt.Sprintf("freshly loaded group of %d members is over capacity %d", len(g.members), s.cfg.MaxGroupSize))
 		}
 	}
+	for _, id := range sortedKeys(s.consumers) {
+		g := s.consumers[id]
+		for _, mid := range sortedKeys(g.members) {
+			s.beat(g, mid, s.consumerSessionMs(g.id))
+			s.watchRevocation(g, g.members[mid])
+		}
+	}
 	s.timers.set(&s.cleanupTimer, s.now+s.cfg.OffsetsRetentionCheckMs)
 }
 
@@ -411,6 +475,9 @@ func (s *Shard) resigned() {
 	s.serving, s.closed = false, true
 	for _, f := range s.inflight {
 		f.held.finish(codeNotCoordinator)
+		for _, h := range f.behind {
+			h.finish(codeNotCoordinator)
+		}
 	}
 	for _, id := range sortedKeys(s.groups) {
 		g := s.groups[id]

@@ -49,6 +49,9 @@ func (s *Shard) syncGroup(e SyncGroup) {
 	case r.Group == "":
 		s.refuseSync(e, codeInvalidGroupID)
 		return
+	case s.consumers[r.Group] != nil:
+		s.syncConsumerGroup(e, s.consumers[r.Group])
+		return
 	case g == nil || g.state == stateEmpty:
 		s.refuseSync(e, codeUnknownMemberID)
 		return
@@ -183,6 +186,9 @@ func (s *Shard) heartbeat(r *kmsg.HeartbeatRequest) int16 {
 	}
 	g := s.groups[r.Group]
 	if g == nil {
+		if cg := s.consumers[r.Group]; cg != nil {
+			return s.heartbeatConsumerGroup(r, cg)
+		}
 		return codeUnknownMemberID
 	}
 	if code := g.validateMember(r.MemberID, r.InstanceID); code != codeNone {
@@ -210,6 +216,10 @@ func (s *Shard) leaveGroup(e LeaveGroup) {
 	if r.Group == "" {
 		resp.ErrorCode = codeInvalidGroupID
 		s.reply(e.Waiter, resp)
+		return
+	}
+	if cg := s.consumers[r.Group]; cg != nil {
+		s.leaveConsumerGroup(e, cg, leavers)
 		return
 	}
 	g := s.groups[r.Group]

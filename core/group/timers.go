@@ -12,6 +12,12 @@ const (
 	timerSync                          // members that joined and do not sync
 	timerCommit                        // answers that have waited too long for their records
 	timerCleanup                       // the expiry of offsets and groups
+
+	// Of a member of a KIP-848 group:
+	timerConsumerSession   // its silence
+	timerConsumerRebalance // to give up partitions
+	timerConsumerJoin      // to join again, if it uses the classic protocol
+	timerConsumerSync      // and to ask for its assignment
 )
 
 // timer is one deadline. Moving it later, which is what a heartbeat does, writes one field: the heap keeps
@@ -24,6 +30,8 @@ type timer struct {
 	group    *group
 	member   *member
 	pending  *pendingMember
+	consumer *consumerGroup
+	name     string // the member of consumer
 }
 
 func (t *timer) isSet() bool { return t.pos != 0 }

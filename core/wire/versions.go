@@ -54,6 +54,8 @@ var apis = []API{
 	{Key: 60, Name: "DescribeCluster", Min: 0, Max: 2, Flexible: 0},
 	{Key: 61, Name: "DescribeProducers", Min: 0, Max: 0, Flexible: 0},
 	{Key: 64, Name: "UnregisterBroker", Min: 0, Max: 0, Flexible: 0},
+	{Key: 68, Name: "ConsumerGroupHeartbeat", Min: 0, Max: 1, Flexible: 0},
+	{Key: 69, Name: "ConsumerGroupDescribe", Min: 0, Max: 1, Flexible: 0},
 	{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Flexible: 0},
 	{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Flexible: 0},
 	{Key: 80, Name: "AddRaftVoter", Min: 0, Max: 1, Flexible: 0},
