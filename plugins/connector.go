@@ -140,6 +140,9 @@ type SinkEnv struct {
 	Rewind func(tp TopicPartition, offset int64)
 	// RequestCommit asks for PreCommit soon.
 	RequestCommit func()
+	// TopicID returns the id of the topic that the records of this Put were read from: a topic that is deleted and made anew gets
+	// another. It is the zero id when the brokers do not tell (before Kafka 3.1), and may be nil. It may be called from Put only.
+	TopicID func(topic string) [16]byte
 	// Report hands a record that cannot be written to the dead-letter topic; nil when errors.tolerance is none. done (may be nil) is
 	// called when the report is durable: until then PreCommit must not pass the record.
 	Report func(rec *SinkRecord, cause error, done func(error))

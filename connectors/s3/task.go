@@ -95,6 +95,9 @@ func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
 	// records at hand are beyond it, and taking one would make the partition start there and leave out what is between.
 	for _, p := range t.parts {
 		p.rewound = false
+		if err := t.identify(p); err != nil {
+			return err
+		}
 	}
 	t.collect()
 	if t.failure != nil {
@@ -127,6 +130,21 @@ func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
 	return t.failure
 }
 
+// identify notes the id of a partition's topic.
+func (t *task) identify(p *partition) error {
+	if t.env.TopicID == nil {
+		return nil
+	}
+	switch id := topicID(t.env.TopicID(p.tp.Topic)); {
+	case id == topicID{} || id == p.id:
+	case p.id == topicID{}:
+		p.id = id
+	default:
+		return fmt.Errorf("topic %q was deleted and made anew while it was read (id %s, now %s): restart the task to read the new one", p.tp.Topic, p.id, id)
+	}
+	return nil
+}
+
 func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now time.Time) error {
 	if !p.started {
 		p.started, p.first, p.next = true, r.Offset, r.Offset
@@ -154,7 +172,11 @@ func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now t
 			return t.reject(p, r, err)
 		}
 	}
-	o := p.open[r.Topic+"\x00"+path]
+	at := place{r.Topic, path}
+	o := p.last
+	if o == nil || o.at != at {
+		o = p.open[at]
+	}
 	changed := o != nil && t.format.perSchema() && o.schema != r.ValueSchema && !o.schema.Equal(r.ValueSchema)
 	if p.rot.before(path, ts, changed, r.Offset) {
 		if err := t.closeAll(p); err != nil {
@@ -167,7 +189,7 @@ func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now t
 	}
 	fresh := o == nil
 	if fresh {
-		o = &object{start: r.Offset, source: r.OriginalTopic, schema: r.ValueSchema, buf: &buffer{pool: t.pool, scratch: t.s.scratch},
+		o = &object{start: r.Offset, source: r.OriginalTopic, id: p.id, at: at, schema: r.ValueSchema, buf: &buffer{pool: t.pool, scratch: t.s.scratch},
 			key: t.s.objectName(r.Topic, path, r.Partition, r.Offset, t.format.extension())}
 		if o.enc, err = t.format.newEncoder(o.buf, r.Topic, r.ValueSchema); err != nil {
 			o.buf.release()
@@ -181,9 +203,10 @@ func (t *task) put(_ context.Context, p *partition, r *plugins.SinkRecord, now t
 		return t.reject(p, r, err)
 	}
 	if fresh {
-		p.open[r.Topic+"\x00"+path] = o
+		p.open[at] = o
 		p.order = append(p.order, o)
 	}
+	p.last = o
 	p.next = r.Offset + 1
 	if p.rot.wrote(path, ts, r.Offset) {
 		return t.closeAll(p)
@@ -241,7 +264,7 @@ func (t *task) closeAll(p *partition) error {
 		t.send(p, c, o)
 	}
 	clear(p.open)
-	p.order = nil
+	p.last, p.order = nil, nil
 	p.rot.closed()
 	p.first = c.end
 	return nil

@@ -44,6 +44,7 @@ type worker struct {
 	at     int64
 	paused atomic.Bool
 	clock  time.Time
+	id     [16]byte // of the topic
 }
 
 var tp = plugins.TopicPartition{Topic: "t"}
@@ -61,7 +62,8 @@ func newWorker(t *testing.T, srv *servers.S3, bucket string, kv ...string) *work
 	w.now = func() time.Time { return w.clock }
 	env := plugins.SinkEnv{Env: plugins.Env{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
 		Pause: func(...plugins.TopicPartition) { w.paused.Store(true) }, Resume: func(...plugins.TopicPartition) { w.paused.Store(false) },
-		Rewind: func(_ plugins.TopicPartition, o int64) { w.at = o }, RequestCommit: func() {}}
+		Rewind: func(_ plugins.TopicPartition, o int64) { w.at = o }, RequestCommit: func() {},
+		TopicID: func(string) [16]byte { return w.id }}
 	require.NoError(t, w.Start(t.Context(), env, cfg))
 	require.NoError(t, w.Open(t.Context(), []plugins.TopicPartition{tp}))
 	t.Cleanup(func() { require.NoError(t, w.Stop()) })
@@ -224,4 +226,76 @@ func TestARefusedFirstRecordIsWhereTheTaskBeginsAgain(t *testing.T) {
 	safe, err := w.PreCommit(t.Context(), false)
 	require.NoError(t, err)
 	require.Equal(t, int64(500), safe[tp])
+}
+
+func TestATopicMadeAnewNeitherOverwritesNorSkips(t *testing.T) {
+	srv := servers.TestS3(t)
+	b := bucket(t, srv)
+	first := newWorker(t, srv, b)
+	first.id = [16]byte{1}
+	require.Equal(t, int64(20), first.deliver(t, 20, 5))
+
+	anew := newWorker(t, srv, b) // of another id: its offsets begin at 0
+	anew.id = [16]byte{2}
+	require.NoError(t, anew.Put(t.Context(), records(0, 10, 7)))
+	_, err := anew.PreCommit(t.Context(), true)
+	require.ErrorContains(t, err, `object topics/t/partition=0/t+0+0000000000.json holds records of an earlier topic "t" (id AQAAAAAAAAAAAAAAAAAAAA, now AgAAAAAAAAAAAAAAAAAAAA)`)
+	lake, err := story.ReadLake(t.Context(), srv, b, "t", "__offset")
+	require.NoError(t, err)
+	require.Len(t, lake.Records, 20)
+
+	elsewhere := newWorker(t, srv, b, "topics.dir", "second") // what the message advises
+	elsewhere.id = [16]byte{2}
+	require.Equal(t, int64(10), elsewhere.deliver(t, 10, 7))
+
+	same := newWorker(t, srv, b)
+	same.id = [16]byte{1}
+	require.Equal(t, int64(30), same.deliver(t, 30, 5))
+
+	// Objects of before ids were noted, and brokers that do not tell them.
+	unknown := newWorker(t, srv, b)
+	require.Equal(t, int64(40), unknown.deliver(t, 40, 5))
+	known := newWorker(t, srv, b)
+	known.id = [16]byte{3}
+	known.at = 30
+	require.NoError(t, known.Put(t.Context(), records(30, 40, 5)))
+	safe, err := known.PreCommit(t.Context(), true)
+	require.NoError(t, err)
+	require.Equal(t, int64(40), safe[tp])
+}
+
+func TestATopicMadeAnewUnderARunningTaskFailsIt(t *testing.T) {
+	srv := servers.TestS3(t)
+	w := newWorker(t, srv, bucket(t, srv))
+	w.id = [16]byte{1}
+	require.NoError(t, w.Put(t.Context(), records(0, 5, 5)))
+	w.id = [16]byte{2}
+	require.ErrorContains(t, w.Put(t.Context(), records(0, 5, 5)), "was deleted and made anew")
+}
+
+// A Confluent sink that is taken over may have completed objects whose offsets it did not commit, and those carry no marks of ours. The
+// records come again and make objects of the same names: each offset is there once, and what was there is never counted as written.
+func TestObjectsOfATakenOverSinkAreWrittenAgain(t *testing.T) {
+	srv := servers.TestS3(t)
+	b := bucket(t, srv)
+	put := func(key, body string) {
+		_, err := story.S3Client(srv).PutObject(t.Context(), &s3.PutObjectInput{Bucket: &b, Key: &key, Body: strings.NewReader(body)})
+		require.NoError(t, err)
+	}
+	var ten strings.Builder
+	for o := range 10 {
+		fmt.Fprintf(&ten, `{"__offset":%d,"text":"xxxxx"}`+"\n", o)
+	}
+	put("topics/t/partition=0/t+0+0000000000.json", ten.String())
+	put("topics/t/partition=0/t+0+0000000010.json", `{"__offset":10,"text":"cut off"}`+"\n")
+	w := newWorker(t, srv, b)
+	require.Equal(t, int64(30), w.deliver(t, 30, 5))
+	offs, names := offsets(t, srv, b)
+	require.Equal(t, consecutive(30), offs)
+	require.Len(t, names, 3)
+	for _, n := range names {
+		h, err := story.S3Client(srv).HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: &b, Key: &n})
+		require.NoError(t, err)
+		require.NotEmpty(t, h.Metadata[endKey], n)
+	}
 }

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,15 @@ const endKey = "moldau-end-offset"
 
 // topicKey is the object metadata that holds the topic that the records lie in, which a transform may have renamed in the object's name.
 const topicKey = "moldau-source-topic"
+
+// idKey is the object metadata that holds that topic's id, as Kafka prints ids: a topic that is deleted and made anew has another, and
+// its offsets begin again.
+const idKey = "moldau-topic-id"
+
+// topicID is a topic's id; the zero one is not known.
+type topicID [16]byte
+
+func (id topicID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 // errConflict says that another run completed an object of this name with another end.
 type errConflict struct{ end int64 }
@@ -87,20 +97,24 @@ func (u *uploader) upload(ctx context.Context, o *object) error {
 			return ctx.Err()
 		}
 		if isConflict(err) {
-			end, topic, found, herr := u.endOf(ctx, o.key)
+			there, herr := u.marksOf(ctx, o.key)
 			switch {
 			case herr != nil:
 				err = herr
-			case found && topic != "" && topic != o.source:
-				return fmt.Errorf("object %s holds records of topic %q: topics %q and %q are written under one name; give them names of their own with a RegexRouter transform, or topics.dir", o.key, topic, topic, o.source)
-			case found && end == o.end:
-				return nil // an earlier run completed it and did not live to say so
-			case found:
-				return &errConflict{end}
-			default:
+			case there == nil:
+				// Of another program, which is the Confluent sink when it was taken over: it completed objects whose offsets it did not
+				// live to commit. Those records come again, now to us, and go where they went.
 				u.log.Warn("an object of this name was written by another program and is replaced", "key", o.key)
 				conditional = false
 				continue
+			case there.topic != "" && there.topic != o.source:
+				return fmt.Errorf("object %s holds records of topic %q: topics %q and %q are written under one name; give them names of their own with a RegexRouter transform, or topics.dir", o.key, there.topic, there.topic, o.source)
+			case there.id != "" && o.id != topicID{} && there.id != o.id.String():
+				return fmt.Errorf("object %s holds records of an earlier topic %q (id %s, now %s): the topic was deleted and made anew, and its offsets began again. Move the old objects away, or give the new topic a place of its own with topics.dir or a RegexRouter transform", o.key, o.source, there.id, o.id)
+			case there.end == o.end:
+				return nil // an earlier run completed it and did not live to say so
+			default:
+				return &errConflict{there.end}
 			}
 		}
 		if fatal := explain(err, u.bucket); fatal != nil {
@@ -120,7 +134,11 @@ func (u *uploader) upload(ctx context.Context, o *object) error {
 }
 
 func (u *uploader) metadata(o *object) map[string]string {
-	return map[string]string{endKey: strconv.FormatInt(o.end, 10), topicKey: url.QueryEscape(o.source)}
+	m := map[string]string{endKey: strconv.FormatInt(o.end, 10), topicKey: url.QueryEscape(o.source)}
+	if o.id != (topicID{}) {
+		m[idKey] = o.id.String()
+	}
+	return m
 }
 
 func (u *uploader) once(ctx context.Context, o *object, conditional bool) error {
@@ -166,19 +184,24 @@ func (u *uploader) abort(key string, id *string) error {
 	return nil
 }
 
-// endOf reads the end offset and the source topic that an object carries.
-func (u *uploader) endOf(ctx context.Context, key string) (end int64, topic string, found bool, err error) {
+// marks are what an object of this sink tells about itself.
+type marks struct {
+	end       int64
+	topic, id string // "" when it was written by a version that did not note them
+}
+
+// marksOf reads an object's marks; nil when it has none.
+func (u *uploader) marksOf(ctx context.Context, key string) (*marks, error) {
 	h, err := u.cl.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &u.bucket, Key: &key})
 	if err != nil {
-		return 0, "", false, err
+		return nil, err
 	}
-	if s, ok := h.Metadata[endKey]; ok {
-		if end, err := strconv.ParseInt(s, 10, 64); err == nil {
-			topic, err := url.QueryUnescape(h.Metadata[topicKey])
-			return end, topic, true, err
-		}
+	end, err := strconv.ParseInt(h.Metadata[endKey], 10, 64)
+	if err != nil {
+		return nil, nil
 	}
-	return 0, "", false, nil
+	topic, err := url.QueryUnescape(h.Metadata[topicKey])
+	return &marks{end, topic, h.Metadata[idKey]}, err
 }
 
 func status(err error) int {

@@ -66,10 +66,15 @@ type object struct {
 	end    int64  // offset after the last record of the closing it belongs to; stored in its metadata
 	start  int64  // offset of its first record
 	source string // topic in the log
+	id     topicID
+	at     place
 	schema *data.Schema
 	enc    encoder
 	buf    *buffer
 }
+
+// place is where an object lies: the topic of its name and the partition path.
+type place struct{ topic, path string }
 
 // closing is a set of objects that were closed together: when all are complete, offsets below end are safe.
 type closing struct {
@@ -80,11 +85,13 @@ type closing struct {
 // partition is the state of one assigned topic partition. It is owned by the task's goroutine.
 type partition struct {
 	tp       plugins.TopicPartition
+	id       topicID // of the topic; zero while it is not known
 	rot      rotation
-	open     map[string]*object // by topic and path
-	order    []*object          // the same in order of opening
-	next     int64              // the offset after the last record taken
-	first    int64              // offset of the first record since the last closing
+	open     map[place]*object
+	last     *object   // of open, the one that got the last record
+	order    []*object // the same in order of opening
+	next     int64     // the offset after the last record taken
+	first    int64     // offset of the first record since the last closing
 	started  bool
 	closings []*closing // oldest first
 	safe     int64      // committed so far; -1: nothing yet
@@ -94,7 +101,7 @@ type partition struct {
 }
 
 func newPartition(tp plugins.TopicPartition, s settings) *partition {
-	return &partition{tp: tp, open: map[string]*object{}, safe: -1,
+	return &partition{tp: tp, open: map[place]*object{}, safe: -1,
 		rot: rotation{flushSize: s.flushSize, interval: s.rotateInterval, onPathChange: s.rotateOnPathChange}}
 }
 
@@ -120,7 +127,7 @@ func (p *partition) drop() {
 	for _, o := range p.order {
 		o.buf.release()
 	}
-	p.open, p.order, p.closings = map[string]*object{}, nil, nil
+	p.open, p.last, p.order, p.closings = map[place]*object{}, nil, nil, nil
 	p.rot.closed()
 	p.started = false
 	p.epoch++

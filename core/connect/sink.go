@@ -49,6 +49,7 @@ type sinkRun struct {
 	max    int
 	rec    plugins.Record
 	topics map[string]bool
+	ids    map[string][16]byte // of topics, as the last fetches told
 
 	mu         sync.Mutex
 	parts      map[plugins.TopicPartition]*sinkPartition
@@ -74,7 +75,8 @@ func (r *run) runSink(p *parsed) (err error) {
 		}
 	}()
 	s := &sinkRun{run: r, p: p, policy: newErrorPolicy(r.id, p.base, r.log, r.metrics, p.secrets), topics: map[string]bool{},
-		parts: map[plugins.TopicPartition]*sinkPartition{}, paused: map[plugins.TopicPartition]bool{}, rewinds: map[plugins.TopicPartition]int64{}}
+		parts: map[plugins.TopicPartition]*sinkPartition{}, paused: map[plugins.TopicPartition]bool{}, rewinds: map[plugins.TopicPartition]int64{},
+		ids: map[string][16]byte{}}
 	env := plugins.ConverterEnv{Logger: r.log, RegistryURL: r.w.cfg.RegistryURL}
 	if s.codecs, err = r.w.buildCodecs(r.ctx, p.resolved, env); err != nil {
 		return err
@@ -150,7 +152,7 @@ func (s *sinkRun) sinkEnv() plugins.SinkEnv {
 		s.reqMu.Lock()
 		s.commitSoon = true
 		s.reqMu.Unlock()
-	}}
+	}, TopicID: func(topic string) [16]byte { return s.ids[topic] }}
 	if s.policy.tolerate {
 		e.Report = func(rec *plugins.SinkRecord, cause error, done func(error)) {
 			at := &position{rec.OriginalTopic, rec.Partition, rec.Offset, rec.Timestamp, rec.Raw}
@@ -424,6 +426,13 @@ func (s *sinkRun) convert(fs kgo.Fetches, rewound map[plugins.TopicPartition]int
 		return nil, nil
 	}
 	s.metrics.read.Add(int64(n))
+	for i := range fs {
+		for j := range fs[i].Topics {
+			if t := &fs[i].Topics[j]; t.TopicID != [16]byte{} {
+				s.ids[t.Topic] = t.TopicID
+			}
+		}
+	}
 	batch := make([]plugins.SinkRecord, 0, n)
 	raws := make([]plugins.RawRecord, n)
 	var fail error
