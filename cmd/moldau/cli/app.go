@@ -33,7 +33,9 @@ type app struct {
 	file    string // --command-config
 	json    bool
 	timeout time.Duration
-	props   []string // --property
+	props   []string // --command-property
+
+	client *kgo.Client // of the command that runs
 }
 
 // environment variables that stand for common flags.
@@ -108,7 +110,8 @@ The commands below "server" ask and order any Kafka cluster. Exit codes: 0 done,
 	}
 	add("hub", a.server(), a.version())
 	add("cluster", a.clusterCommands()...)
-	add("tools", a.benchCommand())
+	add("rest", a.connectorCommand(), a.schemaCommand())
+	add("tools", a.benchCommand(), a.logCommand())
 	c.CompletionOptions.HiddenDefaultCmd = false
 	strict(c)
 	return c
@@ -117,7 +120,8 @@ The commands below "server" ask and order any Kafka cluster. Exit codes: 0 done,
 // clusterCommands are the nouns of a Kafka cluster; they share the flags that say where it is.
 func (a *app) clusterCommands() []*cobra.Command {
 	l := []*cobra.Command{
-		a.topicCommand(), a.produceCommand(), a.consumeCommand(),
+		a.topicCommand(), a.produceCommand(), a.consumeCommand(), a.groupCommand(), a.configCommand(), a.quotaCommand(),
+		a.aclCommand(), a.userCommand(), a.clusterCommand(), a.transactionCommand(),
 	}
 	for _, c := range l {
 		a.clusterFlags(c.PersistentFlags())
@@ -233,6 +237,7 @@ func (a *app) admin(ctx context.Context) (*kadm.Client, context.Context, func(),
 		done()
 		return nil, nil, nil, unreachable(c.Bootstrap, err)
 	}
+	a.client = cl
 	adm := kadm.NewClient(cl)
 	adm.SetTimeoutMillis(int32(min(a.timeout, time.Hour).Milliseconds()))
 	return adm, ctx, done, nil

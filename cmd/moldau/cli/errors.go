@@ -107,6 +107,9 @@ func classify(err error) *Error {
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &ne) {
 		return &Error{Code: exitUnreachable, Err: err}
 	}
+	if strings.Contains(err.Error(), "broker is too old") {
+		return &Error{Code: exitFailed, Err: err, Remedy: "the cluster does not serve this API: see moldau cluster api-versions"}
+	}
 	if s := err.Error(); strings.HasPrefix(s, "unknown command") || strings.HasPrefix(s, "required flag") || strings.Contains(s, "none of the others can be") || strings.HasPrefix(s, "at least one of the flags") {
 		return &Error{Code: exitUsage, Err: err, Remedy: "see moldau --help"}
 	}
