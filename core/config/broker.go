@@ -63,6 +63,18 @@ type Broker struct {
 	OffsetsCommitTimeout       time.Duration `config:"offsets.commit.timeout.ms"`
 	ProducerIDExpiration       time.Duration `config:"producer.id.expiration.ms"`
 
+	TransactionLogPartitions   int32         `config:"transaction.state.log.num.partitions"`
+	TransactionLogReplication  int16         `config:"transaction.state.log.replication.factor"`
+	TransactionLogMinISR       int32         `config:"transaction.state.log.min.isr"`
+	TransactionLogSegmentBytes int32         `config:"transaction.state.log.segment.bytes"`
+	TransactionMaxTimeout      time.Duration `config:"transaction.max.timeout.ms"`
+	TransactionalIDExpiration  time.Duration `config:"transactional.id.expiration.ms"`
+	TransactionAbortCheck      time.Duration `config:"transaction.abort.timed.out.transaction.cleanup.interval.ms"`
+	TransactionExpireCheck     time.Duration `config:"transaction.remove.expired.transaction.cleanup.interval.ms"`
+	TransactionVerification    bool          `config:"transaction.partition.verification.enable"`
+	AddPartitionsBackoff       time.Duration `config:"add.partitions.to.txn.retry.backoff.ms"`
+	AddPartitionsBackoffMax    time.Duration `config:"add.partitions.to.txn.retry.backoff.max.ms"`
+
 	LogRetentionCheckInterval  time.Duration `config:"log.retention.check.interval.ms"`
 	LogCheckpointInterval      time.Duration `config:"log.flush.offset.checkpoint.interval.ms"`
 	LogCleanerEnable           bool          `config:"log.cleaner.enable"`
@@ -72,8 +84,24 @@ type Broker struct {
 	// Durability is log.durability: "fsync" or "os".
 	Durability string `config:"log.durability"`
 
+	// AuthorizerClass is authorizer.class.name: "" or StandardAuthorizer.
+	AuthorizerClass        string        `config:"authorizer.class.name"`
+	SuperUsers             string        `config:"super.users"`
+	AllowEveryoneIfNoACL   bool          `config:"allow.everyone.if.no.acl.found"`
+	ScramBootstrap         string        `config:"scram.bootstrap.credentials"`
+	FailedAuthDelay        time.Duration `config:"connection.failed.authentication.delay.ms"`
+	MaxConnectionRate      int32         `config:"max.connection.creation.rate"`
+	SaslMaxReceiveSize     int32         `config:"sasl.server.max.receive.size"`
+	QuotaWindows           int32         `config:"quota.window.num"`
+	QuotaWindowSeconds     int32         `config:"quota.window.size.seconds"`
+	ControllerQuotaWindows int32         `config:"controller.quota.window.num"`
+	// ControllerQuotaWindowSeconds is how long a sample of the quota on changes of metadata is.
+	ControllerQuotaWindowSeconds int32 `config:"controller.quota.window.size.seconds"`
+
 	// Static are the properties as they were given: the static layer of Layers.
 	Static map[string]string
+	// secure are the same with the names of listeners' properties in lower case, for ListenerValue.
+	secure map[string]string
 }
 
 // Endpoint is one listener.
@@ -113,8 +141,8 @@ func ParseBroker(static map[string]string) (*Broker, error) {
 func checkBrokerKey(name, value string) error {
 	k := BrokerKeys.Key(name)
 	if k == nil {
-		if rest, ok := strings.CutPrefix(name, "listener.name."); ok {
-			return invalid(fmt.Sprintf("Invalid configuration listener.name.%s: moldau does not support security settings of single listeners yet (%s)", rest, noSecurity))
+		if strings.HasPrefix(name, listenerPrefix) {
+			return checkListenerKey(name, value)
 		}
 		return BrokerKeys.UnknownError(name)
 	}
@@ -194,7 +222,10 @@ func (b *Broker) cross() error {
 	if err := ValidateTopic(TopicDefaults(Layers{Static: b.Static})); err != nil {
 		return err
 	}
-	return b.resolveListeners()
+	if err := b.resolveListeners(); err != nil {
+		return err
+	}
+	return b.checkSecurity()
 }
 
 // checkVoters refuses voters other than this node: controllers do not talk over the network yet.
@@ -258,9 +289,6 @@ func (b *Broker) resolveListeners() error {
 			}
 			if !ok {
 				return nil, invalid(fmt.Sprintf("No security protocol defined for listener %s; add %s:PLAINTEXT to listener.security.protocol.map", e.Name, e.Name))
-			}
-			if p != "PLAINTEXT" {
-				return nil, invalid(fmt.Sprintf("Invalid value %s for configuration %s: moldau does not support the security protocol %s yet; it accepts PLAINTEXT only", s, property, p))
 			}
 			e.Protocol = p
 			if slices.ContainsFunc(out, func(o Endpoint) bool { return o.Name == e.Name }) {

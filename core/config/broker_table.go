@@ -13,9 +13,13 @@ func brokerKeys() []Key {
 			followed[o.name] = true
 		}
 	}
-	for _, part := range [][]Key{brokerKeysA, brokerKeysL} {
+	for _, part := range [][]Key{brokerKeysA, brokerKeysL, brokerKeysSecurity} {
 		for _, k := range part {
-			if doc, ok := brokerDocs[k.Name]; ok {
+			doc, ok := brokerDocs[k.Name]
+			if !ok {
+				doc, ok = securityDocs[k.Name]
+			}
+			if ok {
 				k.Doc = doc
 				// What Kafka can change at run time and moldau cannot is read-only here, so that the change is refused.
 				if !followed[k.Name] {
@@ -33,7 +37,6 @@ func brokerKeys() []Key {
 
 // unsupported gives the reason for the keys with a prefix, the first that fits.
 var unsupported = []struct{ prefix, why string }{
-	{"add.partitions.to.txn", noTransactions},
 	{"alter.config.policy", noPlugins},
 	{"alter.log.dirs", noMoves},
 	{"auto.leader.rebalance", noReplication},
@@ -73,16 +76,16 @@ var unsupported = []struct{ prefix, why string }{
 	{"share.", "there are no share groups"},
 	{"ssl.", noSecurity},
 	{"telemetry.", "clients' telemetry is not collected"},
-	{"transaction", noTransactions},
+	{"transaction.state.log.load", "the log is read in pieces of one size"},
+	{"transaction.two.phase", "there is no two-phase commit"},
 }
 
 const (
-	noTransactions = "there are no transactions"
-	noPlugins      = "the broker has no policy plugins"
-	noMoves        = "replicas are not moved between directories"
-	noReplication  = "partitions are not replicated"
-	noQuotas       = "there are no quotas"
-	noSecurity     = "listeners are PLAINTEXT without authentication"
+	noPlugins     = "the broker has no policy plugins"
+	noMoves       = "replicas are not moved between directories"
+	noReplication = "partitions are not replicated"
+	noQuotas      = "client quotas have no such part"
+	noSecurity    = "moldau's security has no such part"
 )
 
 func whyNot(name string) string {
@@ -115,8 +118,8 @@ var brokerDocs = map[string]string{
 	"group.max.session.timeout.ms":                    "The longest session timeout a group member may ask for, in milliseconds.",
 	"group.max.size":                                  "The most members a group may have.",
 	"group.min.session.timeout.ms":                    "The shortest session timeout a group member may ask for, in milliseconds.",
-	"inter.broker.listener.name":                      "The name of the listener that brokers use among themselves. Empty means the first PLAINTEXT one.",
-	"listener.security.protocol.map":                  "The security protocol of each listener name. PLAINTEXT is the only one that moldau speaks yet.",
+	"inter.broker.listener.name":                      "The name of the listener that brokers would use among themselves. Empty means the first for clients; a single node opens no such connections.",
+	"listener.security.protocol.map":                  "The security protocol of each listener name: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
 	"listeners":                                       "The addresses to listen on, as NAME://host:port. Port 0 takes any free one. moldau's default is loopback, so that nobody gets in by accident.",
 	"log.cleaner.backoff.ms":                          "How long the cleaner sleeps when there is nothing to compact, in milliseconds.",
 	"log.cleaner.dedupe.buffer.size":                  "The most memory that one compaction may take for its map of keys, in bytes.",
@@ -169,8 +172,19 @@ var brokerDocs = map[string]string{
 	"offsets.topic.replication.factor":                "The replication factor of __consumer_offsets when it is made; at most as many as there are brokers then.",
 	"offsets.topic.segment.bytes":                     "The segment.bytes of __consumer_offsets when it is made.",
 	"process.roles":                                   "What this node does. Only broker and controller together are supported yet.",
-	"producer.id.expiration.ms":                       "After how many milliseconds without a batch the state of an idempotent producer is forgotten.",
-	"queued.max.request.bytes":                        "The most bytes of requests that are in memory at once. -1 means moldau's bound of 512 MiB.",
-	"socket.request.max.bytes":                        "The largest request, in bytes; a larger one closes its connection.",
-	"unclean.leader.election.enable":                  "The default of the topics' unclean.leader.election.enable.",
+	"add.partitions.to.txn.retry.backoff.max.ms":      "For how long, in milliseconds, a write waits for the end of the producer's last transaction before the client is told to try again.",
+	"add.partitions.to.txn.retry.backoff.ms":          "How long to wait, in milliseconds, between two looks at whether the producer's last transaction has ended.",
+	"transaction.abort.timed.out.transaction.cleanup.interval.ms": "How often, in milliseconds, transactions are looked for that take longer than their timeout.",
+	"transaction.max.timeout.ms":                                  "The longest transaction timeout, in milliseconds, that a producer may ask for.",
+	"transaction.partition.verification.enable":                   "Whether it is verified that a partition is in the transaction before a client of before transaction version 2 writes to it.",
+	"transaction.remove.expired.transaction.cleanup.interval.ms":  "How often, in milliseconds, transactional ids are looked for that have expired.",
+	"transaction.state.log.min.isr":                               "min.insync.replicas of __transaction_state when it is made; as many as its replicas while the cluster is smaller.",
+	"transaction.state.log.num.partitions":                        "The number of partitions of __transaction_state when it is made.",
+	"transaction.state.log.replication.factor":                    "The number of replicas of __transaction_state; as many as there are brokers while the cluster is smaller.",
+	"transaction.state.log.segment.bytes":                         "The segment size of __transaction_state.",
+	"transactional.id.expiration.ms":                              "After how many milliseconds without a transaction a transactional id is forgotten.",
+	"producer.id.expiration.ms":                                   "After how many milliseconds without a batch the state of an idempotent producer is forgotten.",
+	"queued.max.request.bytes":                                    "The most bytes of requests that are in memory at once. -1 means moldau's bound of 512 MiB.",
+	"socket.request.max.bytes":                                    "The largest request, in bytes; a larger one closes its connection.",
+	"unclean.leader.election.enable":                              "The default of the topics' unclean.leader.election.enable.",
 }

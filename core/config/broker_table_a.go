@@ -8,7 +8,7 @@ var brokerKeysA = []Key{
 	{Name: "alter.config.policy.class.name", Type: Class, Importance: Low},
 	{Name: "alter.log.dirs.replication.quota.window.num", Type: Int, Default: text("11"), Check: atLeast(1), Importance: Low},
 	{Name: "alter.log.dirs.replication.quota.window.size.seconds", Type: Int, Default: text("1"), Check: atLeast(1), Importance: Low},
-	{Name: "authorizer.class.name", Type: String, Default: text(""), Importance: Low},
+	{Name: "authorizer.class.name", Type: String, Default: text(""), Check: authorizerClass, Importance: Low},
 	{Name: "auto.create.topics.enable", Type: Boolean, Default: text("true"), Importance: High},
 	{Name: "auto.leader.rebalance.enable", Type: Boolean, Default: text("true"), Importance: High},
 	{Name: "background.threads", Type: Int, Default: text("10"), Check: atLeast(1), Importance: High, Update: ClusterWide},

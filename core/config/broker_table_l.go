@@ -172,7 +172,7 @@ var brokerKeysL = []Key{
 	{Name: "sasl.oauthbearer.scope.claim.name", Type: String, Default: text("scope"), Importance: Low},
 	{Name: "sasl.oauthbearer.sub.claim.name", Type: String, Default: text("sub"), Importance: Low},
 	{Name: "sasl.oauthbearer.token.endpoint.url", Type: String, Importance: Medium},
-	{Name: "sasl.server.callback.handler.class", Type: Class, Importance: Medium},
+	{Name: "sasl.server.callback.handler.class", Type: Class, Check: callbackHandler, Importance: Medium},
 	{Name: "sasl.server.max.receive.size", Type: Int, Default: text("524288"), Importance: Medium},
 	{Name: "security.inter.broker.protocol", Type: String, Default: text("PLAINTEXT"), Check: oneOf("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"), Importance: Medium},
 	{Name: "security.providers", Type: String, Importance: Low},

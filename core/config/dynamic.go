@@ -15,7 +15,11 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 		switch {
 		case k == nil:
 			if strings.HasPrefix(n, "listener.name.") {
-				return checkBrokerKey(n, "")
+				if _, _, lk := splitListenerKey(n); lk != nil {
+					fixed = append(fixed, n)
+					continue
+				}
+				return checkListenerKey(n, "")
 			}
 			return BrokerKeys.UnknownError(n)
 		case k.Update == ReadOnly:
