@@ -13,13 +13,12 @@ import (
 var softwareName = regexp.MustCompile(`^[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?$`)
 
 // supportedFeatures are the features this broker understands, with their highest level.
-//
-// transaction.version is absent: level 2 makes Java clients use KIP-890.
 var supportedFeatures = []kmsg.ApiVersionsResponseSupportedFeature{
 	{Name: "eligible.leader.replicas.version", MinVersion: 0, MaxVersion: 1},
 	{Name: groupVersion, MinVersion: 0, MaxVersion: 1},    // KIP-848
 	{Name: "kraft.version", MinVersion: 0, MaxVersion: 0}, // voters do not change at run time yet
 	{Name: "metadata.version", MinVersion: 7, MaxVersion: 33},
+	{Name: transactionVersion, MinVersion: 0, MaxVersion: 2},
 }
 
 func (b *Broker) apiVersions(c call, req *kmsg.ApiVersionsRequest) kmsg.Response {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +18,10 @@ import (
 	"github.com/moldau-io/moldau/core/group"
 	"github.com/moldau-io/moldau/core/log"
 	"github.com/moldau-io/moldau/core/metadata"
+	"github.com/moldau-io/moldau/core/security"
+	"github.com/moldau-io/moldau/core/security/acl"
 	"github.com/moldau-io/moldau/core/server"
+	"github.com/moldau-io/moldau/core/txn"
 )
 
 // Quorum is what the broker needs of the metadata quorum; *quorum.Node is one.
@@ -59,6 +63,7 @@ type Broker struct {
 	dir      *log.Dir
 	topics   *topics
 	groups   *group.Coordinator
+	txns     *txn.Coordinator
 	sessions *sessionCache
 	pollers  *pollers
 	ids      producerIDs
@@ -71,6 +76,12 @@ type Broker struct {
 	memory       *server.MemoryListener
 	listeners    []boundListener
 	epoch        int64 // the broker epoch of this registration
+
+	security   map[string]*security.Listener // by the name of the listener
+	super      map[string]bool               // super.users
+	acls       atomic.Pointer[acl.Index]     // nil without authorizer
+	aclVersion uint64                        // of acls; the metadata's subscriber counts it
+	quotas     quotas
 
 	electedMu sync.Mutex
 	electedAt map[int32]int32
@@ -122,6 +133,7 @@ func New(cfg Config) (*Broker, error) {
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
 		MaxConnections: b.set.maxConnections, MaxConnectionsPerIP: b.set.maxConnectionsPerIP,
 		IdleTimeout: b.set.idleTimeout, Logger: b.log,
+		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,
 	}, b)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b, nil
@@ -144,16 +156,26 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err := b.quorum.WaitReady(ctx); err != nil {
 		return fmt.Errorf("wait for the metadata quorum: %w", err)
 	}
+	if err := b.openSecurity(); err != nil {
+		return err
+	}
+	b.indexACLs(b.image())
 	if err := b.openDir(); err != nil {
 		return err
 	}
 	if err := b.startGroups(); err != nil {
 		return err
 	}
+	if err := b.startTxns(); err != nil {
+		return err
+	}
 	if err := b.listen(ctx); err != nil {
 		return err
 	}
 	if err := b.register(ctx); err != nil {
+		return err
+	}
+	if err := b.bootstrapScram(ctx); err != nil {
 		return err
 	}
 	b.quorum.Subscribe(b.follow)
@@ -171,6 +193,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 			return fmt.Errorf("register metrics: %w", err)
 		}
 	}
+	b.followSecurity()
 	b.serve()
 	return nil
 }
@@ -179,6 +202,12 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 func (b *Broker) follow(old, im *metadata.Image, d metadata.Delta) {
 	if b.ctx.Err() != nil {
 		return // closed: the subscription outlives the broker
+	}
+	if d.Security.ACLs {
+		b.indexACLs(im)
+	}
+	if d.Security.Quotas {
+		b.quotas.update(im)
 	}
 	b.apply(old, im, d)
 	select {
@@ -221,6 +250,9 @@ func (b *Broker) close(ctx context.Context) error {
 	b.pollers.stop()
 	if b.groups != nil {
 		b.groups.Close()
+	}
+	if b.txns != nil {
+		b.txns.Close()
 	}
 	if err := b.server.Shutdown(ctx); err != nil {
 		b.log.Warn("connections did not drain in time", "error", err)
@@ -367,6 +399,7 @@ func BootstrapRecords() []metadata.Record {
 	return []metadata.Record{
 		&metadata.FeatureLevelRecord{Name: "metadata.version", Level: 33},
 		&metadata.FeatureLevelRecord{Name: groupVersion, Level: 1},
+		&metadata.FeatureLevelRecord{Name: transactionVersion, Level: 2},
 	}
 }
 

@@ -218,7 +218,11 @@ func (c *fetchCall) wait() {
 			}
 		}
 	}
-	w := replica.NewWatch(need, func() { r.RespondLater(c.build, c.release) })
+	newWatch := replica.NewWatch
+	if c.req.ReadCommitted {
+		newWatch = replica.NewCommittedWatch
+	}
+	w := newWatch(need, func() { r.RespondLater(c.build, c.release) })
 	c.watch = w
 	// Once it is watched anywhere, the answer may be built at any moment, but not before the reader goroutine has returned
 	// to the connection: the call is not touched after the watch is complete.

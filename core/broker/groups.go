@@ -12,6 +12,7 @@ import (
 	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/replica"
+	"github.com/moldau-io/moldau/core/txn"
 )
 
 // groupAPI is an api of the group coordinator, which answers by callback.
@@ -74,6 +75,9 @@ func (b *Broker) deleteGroups(c call, rc group.RequestContext, req kmsg.Request)
 
 // elected tells a coordinator that this broker leads one of its partitions.
 func (b *Broker) elected(topic string, partition, epoch int32) {
+	if topic == txn.StateTopic {
+		b.txns.OnElected(partition, epoch)
+	}
 	if topic != group.OffsetsTopic {
 		return
 	}
@@ -88,6 +92,9 @@ func (b *Broker) elected(topic string, partition, epoch int32) {
 
 // resigned is the opposite.
 func (b *Broker) resigned(topic string, partition int32) {
+	if topic == txn.StateTopic {
+		b.txns.OnResigned(partition)
+	}
 	if topic != group.OffsetsTopic {
 		return
 	}
@@ -159,18 +166,23 @@ func (s offsetsStore) Append(partition int32, bt group.Batch, done func(error)) 
 		done(storeError(err))
 		return
 	}
-	o := replica.AppendOptions{Acks: -1, Origin: log.Coordinator, Epoch: bt.LeaderEpoch, CheckEpoch: true}
+	o := replica.AppendOptions{Acks: -1, Origin: log.Coordinator, Epoch: bt.LeaderEpoch, CheckEpoch: true, Guard: log.Guard(bt.Guard)}
 	if _, err := p.Append(raw, o, doneFunc(done), 0); err != nil {
 		done(storeError(err))
 	}
 }
 
-// loadChunk is how much is read of __consumer_offsets at a time.
+// loadChunk is how much is read of an internal topic at a time.
 const loadChunk = 1 << 20
 
 // Load implements group.Store.
 func (s offsetsStore) Load(ctx context.Context, partition int32, fn func(group.StoredRecord) error) error {
-	p := s.b.localPartition(group.OffsetsTopic, partition)
+	return s.b.loadInternal(ctx, group.OffsetsTopic, partition, fn)
+}
+
+// loadInternal reads all records of a partition of an internal topic.
+func (b *Broker) loadInternal(ctx context.Context, topic string, partition int32, fn func(group.StoredRecord) error) error {
+	p := b.localPartition(topic, partition)
 	if p == nil {
 		return storeError(replica.ErrNotLeader)
 	}
@@ -239,80 +251,11 @@ func loadBatch(rd *batch.Reader, b batch.Batch, from int64, fn func(group.Stored
 // malformed is Kafka's text for INVALID_REQUEST where there is nothing more to say.
 const malformed = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. See the broker logs for more details."
 
-// The kinds of keys that FindCoordinator looks up.
-const (
-	groupKey       = 0
-	transactionKey = 1
-	shareKey       = 2
-)
-
-func (b *Broker) findCoordinator(c call, req *kmsg.FindCoordinatorRequest) kmsg.Response {
-	resp := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
-	kind := req.CoordinatorType
-	if req.Version < 1 {
-		kind = groupKey
-	}
-	if req.Version < 4 {
-		r := b.coordinatorFor(c, kind, req.CoordinatorKey)
-		resp.ErrorCode, resp.ErrorMessage = r.ErrorCode, r.ErrorMessage
-		resp.NodeID, resp.Host, resp.Port = r.NodeID, r.Host, r.Port
-		return resp
-	}
-	for _, key := range req.CoordinatorKeys {
-		resp.Coordinators = append(resp.Coordinators, b.coordinatorFor(c, kind, key))
-	}
-	return resp
-}
-
-func (b *Broker) coordinatorFor(c call, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
-	out := kmsg.NewFindCoordinatorResponseCoordinator()
-	out.Key, out.NodeID, out.Port = key, -1, -1
-	fail := func(e *kerr.Error, text string) kmsg.FindCoordinatorResponseCoordinator {
-		out.ErrorCode, out.ErrorMessage = e.Code, &text
-		return out
-	}
-	notAvailable := "" // from version 4 on Kafka gives the code alone
-	if c.r.Version < 4 {
-		notAvailable = "The coordinator is not available."
-	}
-	switch kind {
-	case groupKey:
-	case transactionKey:
-		return fail(kerr.CoordinatorNotAvailable, "This broker does not support transactions yet")
-	case shareKey:
-		return fail(kerr.InvalidRequest, "")
-	default:
-		return fail(kerr.InvalidRequest, malformed)
-	}
-	mt := b.image().Topic(group.OffsetsTopic)
-	if mt == nil {
-		if errs := b.autoCreate([]string{group.OffsetsTopic}); errs[group.OffsetsTopic] != nil {
-			b.log.Warn("cannot create the topic of the group coordinator", "topic", group.OffsetsTopic, "error", errs[group.OffsetsTopic])
-			return fail(kerr.CoordinatorNotAvailable, notAvailable)
-		}
-		if mt = b.image().Topic(group.OffsetsTopic); mt == nil {
-			return fail(kerr.CoordinatorNotAvailable, notAvailable)
-		}
-	}
-	index := b.groups.PartitionFor(key)
-	if int(index) >= len(mt.Partitions) {
-		return fail(kerr.CoordinatorNotAvailable, notAvailable)
-	}
-	node, ok := b.endpoint(mt.Partitions[index].Leader, c.r.Conn.Listener())
-	if !ok {
-		return fail(kerr.CoordinatorNotAvailable, notAvailable)
-	}
-	out.NodeID, out.Host, out.Port = node.NodeID, node.Host, node.Port
-	text := "" // no error is an empty text from version 4 on, and "NONE" before
-	if c.r.Version < 4 {
-		text = "NONE"
-	}
-	out.ErrorMessage = &text
-	return out
-}
-
 // topicDefaults are the settings with which a topic is created that nobody described.
 func (b *Broker) topicDefaults(name string) metadata.CreateTopic {
+	if name == txn.StateTopic {
+		return b.stateTopic()
+	}
 	if name != group.OffsetsTopic {
 		return metadata.CreateTopic{Name: name, NumPartitions: -1, ReplicationFactor: -1}
 	}
@@ -329,12 +272,15 @@ func (b *Broker) topicDefaults(name string) metadata.CreateTopic {
 
 // offsetsReplication is offsets.topic.replication.factor, or as many brokers as there are while the cluster is smaller.
 // (Kafka refuses to create the topic then; on a single node its quickstart sets the factor to 1.)
-func (b *Broker) offsetsReplication() int16 {
+func (b *Broker) offsetsReplication() int16 { return b.internalReplication(b.set.offsetsReplication) }
+
+// internalReplication is a replication factor for an internal topic, or as many brokers as there are.
+func (b *Broker) internalReplication(want int16) int16 {
 	live := 0
 	for _, br := range b.image().Brokers() {
 		if !br.Fenced {
 			live++
 		}
 	}
-	return min(b.set.offsetsReplication, int16(max(live, 1)))
+	return min(want, int16(max(live, 1)))
 }

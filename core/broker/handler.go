@@ -55,8 +55,15 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.DeleteTopics):               answer(b.deleteTopics),
 		int16(kmsg.CreatePartitions):           answer(b.createPartitions),
 		int16(kmsg.DeleteRecords):              answer(b.deleteRecords),
-		int16(kmsg.InitProducerID):             answer(b.initProducerID),
+		int16(kmsg.InitProducerID):             b.initProducerID,
 		int16(kmsg.OffsetForLeaderEpoch):       answer(b.offsetForLeaderEpoch),
+		int16(kmsg.AddPartitionsToTxn):         b.addPartitionsToTxn,
+		int16(kmsg.AddOffsetsToTxn):            b.addOffsetsToTxn,
+		int16(kmsg.EndTxn):                     b.endTxn,
+		int16(kmsg.WriteTxnMarkers):            b.writeTxnMarkers,
+		int16(kmsg.TxnOffsetCommit):            b.groupAPI(b.txnOffsetCommit),
+		int16(kmsg.DescribeTransactions):       answer(b.describeTransactions),
+		int16(kmsg.ListTransactions):           answer(b.listTransactions),
 		int16(kmsg.DescribeConfigs):            answer(b.describeConfigs),
 		int16(kmsg.AlterConfigs):               answer(b.alterConfigs),
 		int16(kmsg.IncrementalAlterConfigs):    answer(b.incrementalAlterConfigs),
@@ -87,6 +94,14 @@ const (
 // HandleRequest implements server.Handler.
 func (b *Broker) HandleRequest(r *server.Request) {
 	b.metrics.request(r.Key)
+	if !b.admitted(r) {
+		return
+	}
+	b.handle(r)
+}
+
+// handle gives the request of a peer that is authenticated to its handler.
+func (b *Broker) handle(r *server.Request) {
 	switch r.Key {
 	case int16(kmsg.Produce):
 		b.produce(r)

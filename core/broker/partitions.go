@@ -92,6 +92,9 @@ func (b *Broker) apply(_, im *metadata.Image, d metadata.Delta) {
 			}
 		}
 	}
+	if d.Features {
+		b.txns.SetVersion(im.Feature(transactionVersion))
+	}
 	for _, r := range d.Configs {
 		switch {
 		case r.Type == metadata.TopicResource:

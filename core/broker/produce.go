@@ -28,6 +28,7 @@ type produceCall struct {
 	topics  []wire.ProduceTopicResult
 	results []wire.ProduceResult
 	parts   []*replica.Partition // of results, nil where there is none
+	txn     *produceTxn          // nil unless there are transactional records
 	nodes   []wire.NodeEndpoint
 	buf     []byte
 	waiting atomic.Int32
@@ -96,6 +97,10 @@ func (c *produceCall) appendAll() bool {
 	c.results = resize(c.results, n)
 	c.parts = resize(c.parts, n)
 	c.topics = resize(c.topics, len(c.req.Topics))
+	c.txn = nil
+	if c.transactional() {
+		c.txn = c.join()
+	}
 	for i := range c.req.Topics {
 		t := &c.req.Topics[i]
 		topic := c.b.topicFor(t.Name, t.ID)
@@ -123,7 +128,11 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 	*out = wire.ProduceResult{Index: in.Index, BaseOffset: -1, LogAppendTimeMs: -1, LogStartOffset: -1, LeaderID: -1}
 	b := c.b
 	c.parts[slot] = nil
-	if err := c.check(topic, in); err != nil {
+	err := c.check(topic, in)
+	if err == nil && c.txn != nil {
+		err = c.txn.errs[slot]
+	}
+	if err != nil {
 		b.metrics.failedProduce.Add(1)
 		c.fail(slot, err)
 		return false
@@ -136,7 +145,11 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 		acker = c
 		c.waiting.Add(1)
 	}
-	res, err := p.Append(in.Records, replica.AppendOptions{Acks: c.req.Acks, Origin: log.Client}, acker, slot)
+	o := replica.AppendOptions{Acks: c.req.Acks, Origin: log.Client}
+	if c.txn != nil {
+		o.Guard = c.txn.guards[slot]
+	}
+	res, err := p.Append(in.Records, o, acker, slot)
 	if err != nil {
 		if acker != nil {
 			c.waiting.Add(-1) // never the last: produce holds one
@@ -158,8 +171,6 @@ func (c *produceCall) check(topic *topicState, in *wire.ProducePartition) error 
 	switch {
 	case c.req.Acks < -1 || c.req.Acks > 1:
 		return kerr.InvalidRequiredAcks
-	case c.req.TransactionalID != nil:
-		return errNoTransactions
 	case topic == nil && c.req.Version >= 13:
 		return kerr.UnknownTopicID
 	case topic == nil:
@@ -180,16 +191,11 @@ func (c *produceCall) check(topic *topicState, in *wire.ProducePartition) error 
 		return fmt.Errorf("%w: %w", log.ErrCorruptMessage, err)
 	case len(rest) > 0:
 		return kerr.InvalidRecord
-	case first.IsTransactional():
-		return errNoTransactions
 	case c.req.Version < 7 && first.Codec() == batch.Zstd:
 		return kerr.UnsupportedCompressionType
 	}
 	return nil
 }
-
-// errNoTransactions refuses transactional writes in the words that a user will see.
-var errNoTransactions = &metadata.Error{Code: kerr.InvalidTxnState.Code, Message: "This broker does not support transactions yet; unset transactional.id"}
 
 // fail fills in an error as Kafka does: with a text only where it says more than the code, and with the log's start where the log itself
 // refused the records.
@@ -289,7 +295,7 @@ func (c *produceCall) recycle() {
 	c.req.TransactionalID = nil
 	clear(c.req.Topics)
 	clear(c.req.Partitions)
-	c.b, c.r, c.nodes = nil, nil, c.nodes[:0]
+	c.b, c.r, c.txn, c.nodes = nil, nil, nil, c.nodes[:0]
 	if cap(c.buf) > 64<<10 {
 		c.buf = nil
 	}

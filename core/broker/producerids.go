@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"sync"
-	"time"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/metadata"
 )
@@ -39,32 +35,4 @@ func (p *producerIDs) take(ctx context.Context, b *Broker) (int64, error) {
 	p.next++
 	p.left--
 	return id, nil
-}
-
-func (b *Broker) initProducerID(c call, req *kmsg.InitProducerIDRequest) kmsg.Response {
-	resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
-	resp.ProducerID, resp.ProducerEpoch = -1, -1
-	switch {
-	case req.TransactionalID != nil && *req.TransactionalID == "":
-		resp.ErrorCode = kerr.InvalidRequest.Code
-		return resp
-	case req.TransactionalID != nil:
-		b.log.Info("a transactional producer was refused: transactions are not supported yet", "client_id", c.r.ClientID, "transactional_id", *req.TransactionalID)
-		resp.ErrorCode = kerr.UnsupportedVersion.Code
-		return resp
-	case (req.ProducerID == -1) != (req.ProducerEpoch == -1):
-		resp.ErrorCode = kerr.InvalidRequest.Code
-		return resp
-	}
-	// A producer without transactions that comes again, to bump its epoch after an error, gets a new id, as from Kafka.
-	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
-	defer cancel()
-	id, err := b.ids.take(ctx, b)
-	if err != nil {
-		b.log.Warn("no producer id", "error", err)
-		resp.ErrorCode = kerr.CoordinatorLoadInProgress.Code // retriable, which is what Kafka answers meanwhile
-		return resp
-	}
-	resp.ProducerID, resp.ProducerEpoch = id, 0
-	return resp
 }

@@ -32,6 +32,7 @@ type settings struct {
 	offsetsReplication  int16
 	offsetsSegmentBytes int32
 	group               group.Config
+	txn                 txnSettings
 	logOptions          log.Options
 }
 
@@ -72,6 +73,7 @@ func settingsOf(c *config.Broker) settings {
 	if c.GroupInitialRebalanceDelay == 0 {
 		s.group.InitialRebalanceDelayMs = -1 // the coordinator's way to say none
 	}
+	s.txn = txnSettingsOf(c)
 	s.logOptions = log.Options{
 		ProducerIDExpiration: c.ProducerIDExpiration, RecoveryThreads: int(c.RecoveryThreads),
 		RetentionInterval: c.LogRetentionCheckInterval, CheckpointInterval: c.LogCheckpointInterval,

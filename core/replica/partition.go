@@ -241,6 +241,9 @@ type AppendOptions struct {
 	// Epoch, when CheckEpoch is set, must be the partition's leader epoch.
 	Epoch      int32
 	CheckEpoch bool
+	// Guard and TransactionVersion are the log's.
+	Guard              log.Guard
+	TransactionVersion int16
 }
 
 // Append appends batches. The log may rewrite headers in place; batches is free again when Append returns.
@@ -255,7 +258,7 @@ func (p *Partition) Append(batches []byte, o AppendOptions, acker Acker, slot in
 	case o.Acks == -1 && len(l.ISR) < l.MinISR:
 		return log.AppendResult{}, fmt.Errorf("%w: the size of the current ISR is %d, min.insync.replicas is %d", ErrNotEnoughReplicas, len(l.ISR), l.MinISR)
 	}
-	res, err := p.log.Append(batches, log.AppendOptions{LeaderEpoch: l.Epoch, Origin: o.Origin})
+	res, err := p.log.Append(batches, log.AppendOptions{LeaderEpoch: l.Epoch, Origin: o.Origin, Guard: o.Guard, TransactionVersion: o.TransactionVersion})
 	if err != nil {
 		return res, err
 	}

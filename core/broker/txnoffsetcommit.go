@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/group"
+	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/txn"
+)
+
+// txnOffsetCommit commits a group's offsets within a transaction. The group's partition of __consumer_offsets must be in the
+// transaction: version 5 adds it (KIP-890), before that it is verified.
+func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request) {
+	req := r.(*kmsg.TxnOffsetCommitRequest)
+	support := verifyOnly
+	switch {
+	case req.Version >= 5:
+		support = addImplicitly
+	case req.Version == 4:
+		support = verifyAbortable
+	}
+	index := b.groups.PartitionFor(req.Group)
+	if p := b.localPartition(group.OffsetsTopic, index); p != nil && req.Group != "" && (b.set.txn.verify || support == addImplicitly) {
+		guard, needed, err := p.Log().StartVerification(req.ProducerID, req.ProducerEpoch)
+		code := codeOf(err)
+		if err == nil && needed {
+			code = b.joinTxn(req.TransactionalID, req.ProducerID, req.ProducerEpoch, []txn.TopicPartition{{Topic: group.OffsetsTopic, Partition: index}}, support)[0]
+		}
+		if code != 0 {
+			c.reply(txnOffsetCommitError(req, code))
+			return
+		}
+		if rc.Guard = int64(guard); !needed {
+			rc.Guard = int64(log.NoGuard)
+		}
+	}
+	b.groups.TxnOffsetCommit(rc, req, func(resp *kmsg.TxnOffsetCommitResponse) {
+		if req.Version < 2 {
+			// KAFKA-7296: clients of before 2.0 crash on a coordinator that loads.
+			for i := range resp.Topics {
+				for j := range resp.Topics[i].Partitions {
+					if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == kerr.CoordinatorLoadInProgress.Code {
+						p.ErrorCode = kerr.CoordinatorNotAvailable.Code
+					}
+				}
+			}
+		}
+		c.reply(resp)
+	})
+}
+
+func txnOffsetCommitError(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.TxnOffsetCommitResponse {
+	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
+	for i := range req.Topics {
+		t := kmsg.NewTxnOffsetCommitResponseTopic()
+		t.Topic = req.Topics[i].Topic
+		for j := range req.Topics[i].Partitions {
+			p := kmsg.NewTxnOffsetCommitResponseTopicPartition()
+			p.Partition, p.ErrorCode = req.Topics[i].Partitions[j].Partition, code
+			t.Partitions = append(t.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
