@@ -62,6 +62,9 @@ func (c *Connector) TaskConfigs(most int) ([]map[string]string, error) {
 // Stop implements plugins.Connector.
 func (c *Connector) Stop() error { return nil }
 
+// ExactlyOnceSupport implements plugins.ExactlyOnceConnector: a row is a function of its number.
+func (c *Connector) ExactlyOnceSupport(configdef.Values) bool { return true }
+
 // NewSourceTask implements plugins.SourceConnector.
 func (c *Connector) NewSourceTask() plugins.SourceTask { return &task{} }
 

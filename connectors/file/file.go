@@ -69,6 +69,9 @@ func (c *SourceConnector) TaskConfigs(int) ([]map[string]string, error) {
 // NewSourceTask implements plugins.SourceConnector.
 func (c *SourceConnector) NewSourceTask() plugins.SourceTask { return &sourceTask{} }
 
+// ExactlyOnceSupport implements plugins.ExactlyOnceConnector: the standard input cannot be read again.
+func (c *SourceConnector) ExactlyOnceSupport(cfg configdef.Values) bool { return cfg.Str("file") != "" }
+
 // AlterOffsets implements plugins.OffsetAlterer: positions are in the worker's topic alone.
 func (c *SourceConnector) AlterOffsets(_ context.Context, cfg configdef.Values, changes []plugins.OffsetChange) (bool, error) {
 	if cfg.Str("file") == "" {

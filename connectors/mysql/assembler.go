@@ -46,6 +46,7 @@ type assembler struct {
 	bytes     int64
 	held      int // index in out of the first record of the change whose position may still become the transaction's end; -1: none
 	heldBytes int64
+	opening   bool // what is held begins with the BEGIN record of a transaction
 
 	pos  *offset // position of the last record
 	last offset  // the place between transactions where a new stream has to begin
@@ -91,10 +92,12 @@ func (a *assembler) resume(o *offset, stored bool) {
 // restart prepares for a new stream after the old one broke. It returns the place to begin at.
 func (a *assembler) restart() *offset {
 	clear(a.tables)
-	if a.inTx && !a.skipping {
+	if a.opening { // nothing but its BEGIN is there, and will come again
+		a.out = a.out[:a.held]
+	} else if a.inTx && !a.skipping {
 		a.skip = &offset{event: a.events, row: a.rows}
 	}
-	a.inTx, a.skipping, a.pending, a.held = false, false, nil, -1
+	a.inTx, a.skipping, a.pending, a.held, a.opening = false, false, nil, -1, false
 	a.next = a.last.gtids
 	a.setFile(a.last.file)
 	return &a.last
@@ -243,6 +246,9 @@ func (a *assembler) begin(e *binlogEvent) {
 			a.out = a.out[:before]
 		}
 		a.place(before, nil)
+		if len(a.out) > before { // it has no position of its own: it goes out with the first change
+			a.held, a.heldBytes, a.opening = before, 0, true
+		}
 	}
 }
 
@@ -268,6 +274,7 @@ func (a *assembler) commit(e *binlogEvent) {
 		a.place(before, end)
 		a.held = -1
 	}
+	a.opening = false
 	if a.held >= 0 {
 		a.out[len(a.out)-1].SourceOffset = end
 		a.pos = end
@@ -444,7 +451,10 @@ func (a *assembler) hold(from int, rows int64, size int) {
 	*o = a.last
 	o.event, o.row, o.serverID, o.seconds = a.events, rows, a.last.serverID, a.micros/microsPerSec
 	a.place(from, o)
-	a.held = from
+	if !a.opening {
+		a.held = from
+	}
+	a.opening = false
 	a.heldBytes = int64(len(a.out)-from)*recordOverhead + 2*int64(size)
 	a.bytes += a.heldBytes
 }

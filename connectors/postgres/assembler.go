@@ -34,6 +34,7 @@ type assembler struct {
 	bytes     int64
 	held      int // index in out of the first record of the change whose position may still become the transaction's end; -1: none
 	heldBytes int64
+	opening   bool // what is held begins with the BEGIN record of a transaction
 
 	pos     *offset // position of the last record
 	lastEnd uint64  // what the stream was followed up to between transactions, 0: nothing yet
@@ -79,10 +80,12 @@ func (a *assembler) resume(o *offset) uint64 {
 func (a *assembler) restart(horizon uint64) uint64 {
 	a.horizon = horizon
 	clear(a.rels)
-	if a.inTx && !a.skipping {
+	if a.opening { // nothing but its BEGIN is there, and will come again
+		a.out, a.held = a.out[:a.held], -1
+	} else if a.inTx && !a.skipping {
 		a.skip = &offset{lsnCommit: a.lastEnd, lsn: a.lsn, events: a.events, xid: a.xid}
 	}
-	a.inTx, a.skipping = false, false
+	a.inTx, a.skipping, a.opening = false, false, false
 	return a.lastEnd
 }
 
@@ -134,6 +137,9 @@ func (a *assembler) begin(m *message, lsn uint64) error {
 			a.out = a.out[:before]
 		}
 		a.place(before, nil)
+		if len(a.out) > before { // it has no position of its own: it goes out with the first change
+			a.held, a.heldBytes, a.opening = before, 0, true
+		}
 	}
 	return nil
 }
@@ -156,6 +162,7 @@ func (a *assembler) commit(m *message) {
 		a.place(before, end)
 		a.held = -1
 	}
+	a.opening = false
 	if a.held >= 0 {
 		a.out[len(a.out)-1].SourceOffset = end
 		a.pos = end
@@ -252,7 +259,10 @@ func (a *assembler) change(m *message, lsn uint64, nanos int64, size int) error 
 // hold positions the records of a change and keeps them back.
 func (a *assembler) hold(from int, kind byte, size int) {
 	a.place(from, a.here(kind))
-	a.held = from
+	if !a.opening {
+		a.held = from
+	}
+	a.opening = false
 	a.heldBytes = int64(len(a.out)-from)*recordOverhead + 2*int64(size)
 	a.bytes += a.heldBytes
 }

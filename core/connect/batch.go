@@ -24,6 +24,7 @@ type Batch struct {
 	hspans  []headerSpan
 	marks   []sourceMark
 	size    int // of the slab when the batch was sealed
+	end     batchEnd
 
 	left    int // records without an answer; written only by the producer's promise goroutine after sealing
 	err     error
@@ -52,7 +53,7 @@ func (b *Batch) reset() {
 	clear(b.headers)
 	clear(b.marks)
 	b.recs, b.slab, b.spans, b.headers, b.hspans, b.marks = b.recs[:0], b.slab[:0], b.spans[:0], b.headers[:0], b.hspans[:0], b.marks[:0]
-	b.err, b.skipped, b.left, b.size, b.onError = nil, 0, 0, 0, nil
+	b.err, b.skipped, b.left, b.size, b.end, b.onError = nil, 0, 0, 0, endNone, nil
 }
 
 func mapID(m map[string]any) unsafe.Pointer { return reflect.ValueOf(m).UnsafePointer() }
@@ -120,8 +121,7 @@ func (b *Batch) answered(r *kgo.Record, err error) {
 	}
 }
 
-// BatchWriter carries the batches of one source task into the log, in order. It is the seam for exactly-once: an implementation that
-// writes the records of a batch and its offsets in one transaction changes nothing around it.
+// BatchWriter carries the batches of one source task into the log, in order: ackedWriter at least once, txnWriter exactly once.
 type BatchWriter interface {
 	// Write takes the batch over. It returns before the batch is durable, and waits while too much is under way. An error, also of an
 	// earlier batch, is final.
@@ -130,6 +130,11 @@ type BatchWriter interface {
 	Get() *Batch
 	// Close waits until everything written is durable and committed, or ctx is done, and releases everything.
 	Close(ctx context.Context) error
+	// Failed is closed when writing has failed; Err tells why.
+	Failed() <-chan struct{}
+	Err() error
+	// Abort gives up what is under way: the task was left behind and must not write any more.
+	Abort()
 }
 
 // ackedWriter is the BatchWriter that writes at least once: records, then, when all of a batch are acknowledged, offsets, then the
@@ -170,11 +175,15 @@ func newAckedWriter(cl *kgo.Client, offsets, commit func(context.Context, []sour
 // Get implements BatchWriter.
 func (w *ackedWriter) Get() *Batch { return w.free.Get().(*Batch) }
 
-func (w *ackedWriter) error() error {
+// Err implements BatchWriter.
+func (w *ackedWriter) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.err
 }
+
+// Failed implements BatchWriter.
+func (w *ackedWriter) Failed() <-chan struct{} { return w.failed }
 
 func (w *ackedWriter) fail(err error) {
 	w.mu.Lock()
@@ -187,7 +196,7 @@ func (w *ackedWriter) fail(err error) {
 
 // Write implements BatchWriter.
 func (w *ackedWriter) Write(ctx context.Context, b *Batch) error {
-	if err := w.error(); err != nil {
+	if err := w.Err(); err != nil {
 		return err
 	}
 	b.onError = w.onError
@@ -195,7 +204,7 @@ func (w *ackedWriter) Write(ctx context.Context, b *Batch) error {
 	select {
 	case w.queue <- b:
 	case <-w.failed:
-		return w.error()
+		return w.Err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -309,15 +318,15 @@ func (w *ackedWriter) Close(ctx context.Context) error {
 	}
 	w.cancel()
 	<-w.ended
-	err := w.error()
+	err := w.Err()
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
 	return err
 }
 
-// abort gives up what is under way: the task was left behind and must not write any more.
-func (w *ackedWriter) abort() {
+// Abort implements BatchWriter.
+func (w *ackedWriter) Abort() {
 	w.fail(errors.New("the task was stopped and did not end in time"))
 	w.cancel()
 	w.cl.Close()

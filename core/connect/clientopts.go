@@ -70,7 +70,8 @@ var clientDefs = map[string]*configdef.Def{
 		configdef.Key{Name: "delivery.timeout.ms", Type: configdef.Int, Check: configdef.AtLeast(1), Doc: "When to give a record up. Kafka Connect's default is never."},
 		configdef.Key{Name: "max.block.ms", Type: configdef.Long, Doc: "Sending waits for room without limit, as Kafka Connect's default says.", Default: "9223372036854775807", Unsupported: "sending waits for room without limit"},
 		configdef.Key{Name: "partitioner.class", Type: configdef.String, Default: "", Unsupported: "records are partitioned by the hash of their key, as Kafka's default does"},
-		configdef.Key{Name: "transactional.id", Type: configdef.String, Default: "", Unsupported: noEOS},
+		configdef.Key{Name: "transactional.id", Type: configdef.String, Default: "", Unsupported: "the worker gives each task its own, GROUP-CONNECTOR-TASK, as Kafka Connect does"},
+		configdef.Key{Name: "transaction.timeout.ms", Type: configdef.Int, Default: 60000, Check: configdef.AtLeast(1), Doc: "When the broker aborts a transaction that has not ended."},
 	),
 	"consumer": configdef.NewDef(clientKeys()...).Add(
 		configdef.Key{Name: "group.id", Type: configdef.String, Check: configdef.NonEmpty, Doc: "Consumer group; connect-NAME by default."},
@@ -181,6 +182,31 @@ const (
 	defaultBufferMemory   = 32 << 20
 	defaultMaxRequestSize = 1048576
 )
+
+// transactional turns the properties of a producer into those of one with transactions: what contradicts them is taken out and named.
+func transactional(props map[string]string) (out map[string]string, dropped []string) {
+	out = merged(props)
+	drop := func(key string, ok ...string) {
+		s, set := out[key]
+		for _, v := range ok {
+			set = set && !strings.EqualFold(strings.TrimSpace(s), v)
+		}
+		if set {
+			dropped = append(dropped, key+"="+s)
+		}
+		delete(out, key)
+	}
+	drop("enable.idempotence", "true")
+	drop("acks", "all", "-1")
+	drop("max.in.flight.requests.per.connection", "1", "2", "3", "4", "5")
+	return out, dropped
+}
+
+// transactionOpts are the options of a producer with transactions beside those of producerOpts.
+func transactionOpts(id string, props map[string]string) []kgo.Opt {
+	timeout := time.Duration(intProp(props, "transaction.timeout.ms", 60000)) * time.Millisecond
+	return []kgo.Opt{kgo.TransactionalID(id), kgo.TransactionTimeout(timeout), kgo.ConcurrentTransactionsBackoff(2 * time.Millisecond)}
+}
 
 func producerOpts(v configdef.Values) []kgo.Opt {
 	var o []kgo.Opt

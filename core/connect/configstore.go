@@ -49,6 +49,10 @@ type connectorView struct {
 	applied      map[string]string
 	tasksRev     int64
 	inconsistent bool
+	// pendingFencing: tasks were committed since the last round of fencing. fenced is how many tasks ran as of that round, -1: there was
+	// none (KIP-618).
+	pendingFencing bool
+	fenced         int
 }
 
 // restartRequest is a restart asked for over REST, as it travels through the configuration topic.
@@ -68,6 +72,8 @@ type connectorEntry struct {
 	tasksRev int64
 	bad      bool
 	deferred map[int]map[string]string
+	pending  bool // tasks were committed since the last fencing record
+	fenced   int  // what that record says, -1: none
 }
 
 // configState is the state of the configuration topic: a pure fold over its records.
@@ -77,6 +83,14 @@ type connectorEntry struct {
 type configState struct {
 	connectors map[string]*connectorEntry
 	loggers    map[string]string
+	session    sessionKey
+}
+
+// sessionKey is what Kafka Connect's leader shares with the workers that follow it, to sign requests with.
+type sessionKey struct {
+	key       []byte
+	algorithm string
+	created   int64
 }
 
 func newConfigState() *configState {
@@ -86,7 +100,7 @@ func newConfigState() *configState {
 func (s *configState) entry(name string) *connectorEntry {
 	e := s.connectors[name]
 	if e == nil {
-		e = &connectorEntry{tasksRev: -1}
+		e = &connectorEntry{tasksRev: -1, fenced: -1}
 		s.connectors[name] = e
 	}
 	return e
@@ -106,8 +120,10 @@ func (s *configState) apply(key string, value []byte, offset int64) (change, err
 		return s.applyTarget(key[len(keyTarget):], value)
 	case strings.HasPrefix(key, keyConnector):
 		return s.applyConnector(key[len(keyConnector):], value, offset)
-	case strings.HasPrefix(key, keyFencing), key == keySession:
-		return change{}, nil // of exactly-once sources and of workers talking to each other; neither is used by one worker
+	case strings.HasPrefix(key, keyFencing):
+		return change{}, s.applyFencing(key[len(keyFencing):], value)
+	case key == keySession:
+		return change{}, s.applySession(value)
 	case strings.HasPrefix(key, keyTask):
 		return change{}, s.applyTask(key[len(keyTask):], value)
 	case strings.HasPrefix(key, keyCommit):
@@ -189,7 +205,7 @@ func properties(value []byte) (map[string]string, error) {
 func (s *configState) applyConnector(name string, value []byte, offset int64) (change, error) {
 	if value == nil {
 		if e := s.connectors[name]; e != nil {
-			*e = connectorEntry{target: e.target, tasksRev: -1}
+			*e = connectorEntry{target: e.target, tasksRev: -1, fenced: e.fenced, pending: e.pending} // tasks of its last life may still write
 			s.drop(name)
 		}
 		return change{connector: name}, nil
@@ -205,7 +221,7 @@ func (s *configState) applyConnector(name string, value []byte, offset int64) (c
 
 // drop forgets an entry that says nothing any more.
 func (s *configState) drop(name string) {
-	if e := s.connectors[name]; e.config == nil && e.target == "" && len(e.deferred) == 0 {
+	if e := s.connectors[name]; e.config == nil && e.target == "" && len(e.deferred) == 0 && e.fenced < 0 {
 		delete(s.connectors, name)
 	}
 }
@@ -247,7 +263,7 @@ func (s *configState) applyCommit(name string, value []byte, offset int64) (chan
 	e := s.entry(name)
 	deferred := e.deferred
 	e.deferred = nil
-	e.tasksRev, e.count, e.applied = offset, *v.Tasks, e.config
+	e.tasksRev, e.count, e.applied, e.pending = offset, *v.Tasks, e.config, true
 	// Compaction may leave records of tasks beyond the count (the set was larger once), which is fine, or take some below it away
 	// (they were written again after this commit, by a worker that died before its own), which is not.
 	e.bad = e.count > len(deferred)
@@ -265,10 +281,53 @@ func (s *configState) applyCommit(name string, value []byte, offset int64) (chan
 	return change{connector: name}, nil
 }
 
+// applyFencing notes that the tasks before the present set cannot write any more.
+func (s *configState) applyFencing(name string, value []byte) error {
+	if value == nil {
+		if e := s.connectors[name]; e != nil {
+			e.fenced = -1
+			s.drop(name)
+		}
+		return nil
+	}
+	var v struct {
+		Count *int `json:"task-count"`
+	}
+	if err := json.Unmarshal(value, &v); err != nil || v.Count == nil || *v.Count < 0 || *v.Count > maxFenced {
+		return fmt.Errorf("malformed fencing of tasks")
+	}
+	e := s.entry(name)
+	e.fenced, e.pending = *v.Count, false
+	return nil
+}
+
+// maxFenced bounds how many tasks a record can make the worker fence.
+const maxFenced = 100_000
+
+func (s *configState) applySession(value []byte) error {
+	if value == nil {
+		return nil
+	}
+	var v struct {
+		Key       []byte `json:"key"`
+		Algorithm string `json:"algorithm"`
+		Created   int64  `json:"creation-timestamp"`
+	}
+	if err := json.Unmarshal(value, &v); err != nil || len(v.Key) == 0 || v.Algorithm == "" {
+		return fmt.Errorf("malformed session key")
+	}
+	s.session = sessionKey{v.Key, v.Algorithm, v.Created}
+	return nil
+}
+
 func (s *configState) view(name string) connectorView {
-	v := connectorView{name: name, target: Started, tasksRev: -1}
+	v := connectorView{name: name, target: Started, tasksRev: -1, fenced: -1}
 	e := s.connectors[name]
-	if e == nil || e.config == nil {
+	if e == nil {
+		return v
+	}
+	v.fenced, v.pendingFencing = e.fenced, e.pending
+	if e.config == nil {
 		return v
 	}
 	v.exists, v.config, v.rev = true, e.config, e.rev
@@ -300,6 +359,7 @@ func (s *configState) names() []string {
 type configStore struct {
 	topic string
 	il    *internalLog
+	txn   *configWriter // nil: records are written without transactions
 	log   *slog.Logger
 
 	mu       sync.RWMutex
@@ -390,7 +450,7 @@ func (c *configStore) putConnector(ctx context.Context, name string, config map[
 		recs = append(recs, c.record2(keyTarget+name, targetRecord(initial).(orderedPair)))
 	}
 	recs = append(recs, c.record(keyConnector+name, map[string]any{"properties": anyMap(config)}))
-	return c.il.write(ctx, recs...)
+	return c.write(ctx, recs...)
 }
 
 func (c *configStore) record2(key string, p orderedPair) *kgo.Record {
@@ -402,11 +462,11 @@ func (c *configStore) record2(key string, p orderedPair) *kgo.Record {
 }
 
 func (c *configStore) putTarget(ctx context.Context, name string, t TargetState) error {
-	return c.il.write(ctx, c.record2(keyTarget+name, targetRecord(t).(orderedPair)))
+	return c.write(ctx, c.record2(keyTarget+name, targetRecord(t).(orderedPair)))
 }
 
 func (c *configStore) removeConnector(ctx context.Context, name string) error {
-	return c.il.write(ctx, c.record(keyConnector+name, nil), c.record(keyTarget+name, nil))
+	return c.write(ctx, c.record(keyConnector+name, nil), c.record(keyTarget+name, nil))
 }
 
 func (c *configStore) putTasks(ctx context.Context, name string, tasks []map[string]string) error {
@@ -415,15 +475,37 @@ func (c *configStore) putTasks(ctx context.Context, name string, tasks []map[str
 		recs = append(recs, c.record(keyTask+name+"-"+strconv.Itoa(i), map[string]any{"properties": anyMap(t)}))
 	}
 	recs = append(recs, c.record(keyCommit+name, map[string]any{"tasks": len(tasks)}))
-	return c.il.write(ctx, recs...)
+	return c.write(ctx, recs...)
+}
+
+// putFencing notes that tasks before the present set of count were fenced.
+func (c *configStore) putFencing(ctx context.Context, name string, count int) error {
+	return c.write(ctx, c.record(keyFencing+name, map[string]any{"task-count": count}))
+}
+
+// write stores records together, in a transaction when the worker uses them, and returns when they have come back.
+func (c *configStore) write(ctx context.Context, recs ...*kgo.Record) error {
+	if c.txn == nil {
+		return c.il.write(ctx, recs...)
+	}
+	if err := c.txn.write(ctx, recs); err != nil {
+		return err
+	}
+	return c.il.awaitRecords(ctx, recs)
+}
+
+func (c *configStore) sessionKey() sessionKey {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.st.session
 }
 
 func (c *configStore) putRestart(ctx context.Context, r restartRequest) error {
-	return c.il.write(ctx, c.record2(keyRestart+r.connector, orderedPair{"include-tasks", r.includeTasks, "only-failed", r.onlyFailed}))
+	return c.write(ctx, c.record2(keyRestart+r.connector, orderedPair{"include-tasks", r.includeTasks, "only-failed", r.onlyFailed}))
 }
 
 func (c *configStore) putLogger(ctx context.Context, ns, level string) error {
-	return c.il.write(ctx, c.record(keyLogger+ns, map[string]any{"level": level}))
+	return c.write(ctx, c.record(keyLogger+ns, map[string]any{"level": level}))
 }
 
 func anyMap(m map[string]string) map[string]any {

@@ -39,6 +39,19 @@ func checkName(v any) string {
 	return ""
 }
 
+// anyCase accepts the given texts in upper and lower case, and refuses others in the words of Kafka's case-insensitive checks.
+func anyCase(allowed ...string) func(any) string {
+	return func(v any) string {
+		s, _ := v.(string)
+		for _, a := range allowed {
+			if strings.EqualFold(s, a) {
+				return ""
+			}
+		}
+		return "String must be one of (case insensitive): " + strings.Join(allowed, ", ")
+	}
+}
+
 func uniqueNames(v any) string {
 	list, _ := v.([]string)
 	seen := map[string]bool{}
@@ -103,14 +116,14 @@ func sourceKeys() []configdef.Key {
 	return []configdef.Key{
 		{Name: "topic.creation.groups", Type: configdef.List, Default: "", Importance: configdef.Low, Group: groupTopics, Width: configdef.WidthLong, Display: "Topic Creation Groups", Check: uniqueNames,
 			Doc: "Aliases of groups of settings for topics that are created, beside the group default."},
-		{Name: "exactly.once.support", Type: configdef.String, Default: "requested", Importance: configdef.Medium, Group: groupEOS, Width: configdef.WidthShort, Display: "Exactly once support", Check: configdef.OneOf(true, "requested", "required"), Unsupported: noEOS,
-			Doc: "Whether the connector must be able to write exactly once."},
-		{Name: "transaction.boundary", Type: configdef.String, Default: "poll", Importance: configdef.Medium, Group: groupEOS, Width: configdef.WidthShort, Display: "Transaction Boundary", Unsupported: noEOS,
-			Doc: "What a transaction holds: the records of one poll."},
-		{Name: "transaction.boundary.interval.ms", Type: configdef.Long, Importance: configdef.Low, Group: groupEOS, Width: configdef.WidthShort, Display: "Transaction boundary interval", Unsupported: noEOS,
-			Doc: "Time between commits with transaction.boundary=interval."},
-		{Name: "offsets.storage.topic", Type: configdef.String, Importance: configdef.Low, Group: groupOffsets, Width: configdef.WidthLong, Display: "Offsets topic", Unsupported: "all connectors store their positions in the worker's offset topic",
-			Doc: "An offset topic of the connector's own."},
+		{Name: "exactly.once.support", Type: configdef.String, Default: "requested", Importance: configdef.Medium, Group: groupEOS, Width: configdef.WidthShort, Display: "Exactly once support", Check: anyCase("REQUIRED", "REQUESTED"),
+			Doc: "required: the configuration is refused unless the worker writes exactly once and the connector says that it can. requested: it is taken as it is."},
+		{Name: "transaction.boundary", Type: configdef.String, Default: "poll", Importance: configdef.Medium, Group: groupEOS, Width: configdef.WidthShort, Display: "Transaction Boundary", Check: anyCase("INTERVAL", "POLL", "CONNECTOR"),
+			Doc: "Where transactions end. poll: at the end of what a poll of the connector returns; polls that wait for the transaction before them share the next one. interval: at the end of a poll after a time. connector: where the connector says so, if it can."},
+		{Name: "transaction.boundary.interval.ms", Type: configdef.Long, Importance: configdef.Low, Group: groupEOS, Width: configdef.WidthShort, Display: "Transaction boundary interval", Check: configdef.AtLeast(0),
+			Doc: "Time between commits with transaction.boundary=interval; the worker's offset.flush.interval.ms by default."},
+		{Name: "offsets.storage.topic", Type: configdef.String, Importance: configdef.Low, Group: groupOffsets, Width: configdef.WidthLong, Display: "Offsets topic", Check: configdef.NonEmpty,
+			Doc: "An offset topic of the connector's own, made when it does not exist, on the cluster that the connector's producer writes to. The worker's offset topic is read for what it does not hold, and kept up to date."},
 	}
 }
 

@@ -28,6 +28,9 @@ type script struct {
 	next    map[plugins.TopicPartition]int64
 	hold    map[plugins.TopicPartition]int64 // offsets that are not safe yet
 	stops   int
+
+	transactions bool // the source says where its transactions end
+	txn          plugins.TransactionContext
 }
 
 func (s *script) records() []plugins.SinkRecord {
@@ -61,6 +64,8 @@ func scriptDef(more ...configdef.Key) *configdef.Def {
 
 func registerFakes(r *plugins.Registry) {
 	r.AddConnector(&plugins.ConnectorSpec{Class: "test.ScriptSourceConnector", Aliases: []string{"ScriptSource"}, Kind: plugins.KindSource, Version: "7", Config: scriptDef(),
+		New: func() plugins.Connector { return &exactScript{} }})
+	r.AddConnector(&plugins.ConnectorSpec{Class: "test.PlainSourceConnector", Aliases: []string{"PlainSource"}, Kind: plugins.KindSource, Version: "7", Config: scriptDef(),
 		New: func() plugins.Connector { return &scriptConnector{} }})
 	r.AddConnector(&plugins.ConnectorSpec{Class: "test.ScriptSinkConnector", Aliases: []string{"ScriptSink"}, Kind: plugins.KindSink, Version: "7", Config: scriptDef(),
 		New: func() plugins.Connector { return &scriptConnector{} }})
@@ -141,6 +146,16 @@ func (c *scriptConnector) TaskConfigs(most int) ([]map[string]string, error) {
 
 func (c *scriptConnector) Stop() error { return nil }
 
+// exactScript is a scriptConnector that knows of transactions.
+type exactScript struct{ scriptConnector }
+
+func (c *exactScript) ExactlyOnceSupport(configdef.Values) bool { return true }
+
+func (c *exactScript) CanDefineTransactionBoundaries(v configdef.Values) bool {
+	s, err := load(v)
+	return err == nil && s.transactions
+}
+
 func (c *scriptConnector) NewSourceTask() plugins.SourceTask { return &scriptSource{} }
 func (c *scriptConnector) NewSinkTask() plugins.SinkTask     { return &scriptSink{} }
 
@@ -176,6 +191,7 @@ func (t *scriptSource) Start(ctx context.Context, env plugins.Env, v configdef.V
 	}
 	t.s.mu.Lock()
 	start := t.s.start
+	t.s.txn = env.Transactions
 	t.s.mu.Unlock()
 	if start != nil {
 		return start()

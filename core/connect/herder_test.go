@@ -193,7 +193,7 @@ func TestBadConfigurationsAreRefusedByKey(t *testing.T) {
 	}{
 		{map[string]string{"connector.class": "ScriptSource", "script": "x", "tasks.max": "0"}, "Invalid value 0 for configuration tasks.max: Value must be at least 1"},
 		{map[string]string{"connector.class": "ScriptSource", "script": "x", "token": "forbidden"}, "the token forbidden is forbidden"},
-		{map[string]string{"connector.class": "ScriptSource", "script": "x", "exactly.once.support": "required"}, "Invalid value required for configuration exactly.once.support: not supported by moldau: source records are written at least once until transactions are supported"},
+		{map[string]string{"connector.class": "PlainSource", "script": "x", "exactly.once.support": "required"}, "The connector does not implement the API required for preflight validation of exactly-once source support."},
 		{map[string]string{"connector.class": "ScriptSource", "script": "x", "producer.override.foo": "1"}, `Unknown configuration "foo"`},
 		{map[string]string{"connector.class": "ScriptSource", "script": "x", "producer.override.acks": "2"}, "Invalid value 2 for configuration producer.override.acks: String must be one of: all, -1, 1, 0"},
 		{map[string]string{"connector.class": "ScriptSource", "script": "x", "consumer.override.max.poll.records": "2"}, "a source connector has no consumer"},
@@ -220,7 +220,7 @@ func TestBadConfigurationsAreRefusedByKey(t *testing.T) {
 
 func TestWorkerPropertiesAreChecked(t *testing.T) {
 	for _, c := range []struct{ key, value, want string }{
-		{"exactly.once.source.support", "enabled", "not supported by moldau"},
+		{"exactly.once.source.support", "maybe", "String must be one of (case insensitive): DISABLED, ENABLED, PREPARING"},
 		{"plugin.path", "/opt", "plugins are compiled in"},
 		{"ofset.flush.interval.ms", "1", `Did you mean "offset.flush.interval.ms"?`},
 		{"key.converter", "nope", "Class nope could not be found."},

@@ -175,7 +175,8 @@ func newInternalLog(ctx context.Context, log *slog.Logger, ac *kgo.Client, opts 
 	}
 	opts = append(append([]kgo.Opt{}, opts...),
 		kgo.ConsumePartitions(parts),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// Markers of transactions are kept, for the position to move past them.
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 		// A fetch that was sent before all partitions were found holds the others up for as long as it waits.
 		kgo.FetchMaxWait(250*time.Millisecond),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
@@ -205,7 +206,9 @@ func (l *internalLog) run(ctx context.Context) {
 				l.log.Warn("reading an internal topic failed; it is tried again", "topic", p.Topic, "partition", p.Partition, "error", p.Err)
 			}
 			for _, r := range p.Records {
-				l.handlers[r.Topic](r)
+				if !r.Attrs.IsControl() {
+					l.handlers[r.Topic](r)
+				}
 			}
 			if n := len(p.Records); n > 0 {
 				l.advance(p.Topic, p.Partition, p.Records[n-1].Offset+1)
@@ -241,8 +244,19 @@ func (l *internalLog) position(topic string, partition int32) (int64, <-chan str
 	return l.next[topic][partition], l.changed
 }
 
-// readToEnd returns when all records that were in the topics at the call have been handled.
+// readToEnd returns when all records that were in the topics at the call have been handled. Those of transactions that are open are not
+// waited for.
 func (l *internalLog) readToEnd(ctx context.Context, topics ...string) error {
+	return l.readTo(ctx, l.adm.ListCommittedOffsets, topics...)
+}
+
+// readAll returns when all records that were in the topics at the call have been handled, those of transactions that were open
+// then included: they must end first.
+func (l *internalLog) readAll(ctx context.Context, topics ...string) error {
+	return l.readTo(ctx, l.adm.ListEndOffsets, topics...)
+}
+
+func (l *internalLog) readTo(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topics ...string) error {
 	starts, err := l.adm.ListStartOffsets(ctx, topics...)
 	if err == nil {
 		err = starts.Error()
@@ -250,7 +264,7 @@ func (l *internalLog) readToEnd(ctx context.Context, topics ...string) error {
 	if err != nil {
 		return fmt.Errorf("list start offsets of the internal topics: %w", err)
 	}
-	ends, err := l.adm.ListCommittedOffsets(ctx, topics...)
+	ends, err := list(ctx, topics...)
 	if err == nil {
 		err = ends.Error()
 	}
@@ -258,24 +272,42 @@ func (l *internalLog) readToEnd(ctx context.Context, topics ...string) error {
 		return fmt.Errorf("list end offsets of the internal topics: %w", err)
 	}
 	starts.Each(func(o kadm.ListedOffset) { l.advance(o.Topic, o.Partition, o.Offset) })
-	var wait error
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg   sync.WaitGroup
+		once sync.Once
+		wait error
+	)
 	ends.Each(func(o kadm.ListedOffset) {
-		if wait == nil {
-			wait = l.waitFor(ctx, o.Topic, o.Partition, o.Offset)
+		if next, _ := l.position(o.Topic, o.Partition); next >= o.Offset {
+			return
 		}
+		wg.Go(func() {
+			if err := l.waitFor(ctx, o.Topic, o.Partition, o.Offset); err != nil {
+				once.Do(func() { wait = err })
+				cancel()
+			}
+		})
 	})
+	wg.Wait()
 	return wait
 }
 
 // waitFor returns when the partition's records below offset have been handled. Compaction may leave nothing at all up to there: when
 // no record comes, the log is asked directly.
 func (l *internalLog) waitFor(ctx context.Context, topic string, partition int32, offset int64) error {
+	began, told := time.Now(), 5*time.Second
 	for {
+		if d := time.Since(began); d > told {
+			told *= 2
+			l.log.Warn("still reading an internal topic to its end; a transaction that is open holds back what comes after it", "topic", topic, "partition", partition, "until", offset, "for", d.Round(time.Second))
+		}
 		next, changed := l.position(topic, partition)
 		if next >= offset {
 			return nil
 		}
-		t := time.NewTimer(500 * time.Millisecond)
+		t := time.NewTimer(300 * time.Millisecond)
 		select {
 		case <-ctx.Done():
 			t.Stop()
@@ -325,6 +357,11 @@ func (l *internalLog) write(ctx context.Context, recs ...*kgo.Record) error {
 			return fmt.Errorf("write to topic %q: %w", res.Record.Topic, res.Err)
 		}
 	}
+	return l.awaitRecords(ctx, recs)
+}
+
+// awaitRecords returns when records that were written have come back to their handlers.
+func (l *internalLog) awaitRecords(ctx context.Context, recs []*kgo.Record) error {
 	for _, r := range recs {
 		if err := l.waitFor(ctx, r.Topic, r.Partition, r.Offset+1); err != nil {
 			return err

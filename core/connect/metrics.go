@@ -38,6 +38,9 @@ type taskMetrics struct {
 	deadFailed       atomic.Int64
 	lastError        atomic.Int64
 
+	txns, txnRecords atomic.Int64 // transactions and the records in them
+	txnMin, txnMax   atomic.Int64
+
 	bytesIn, bytesOut atomic.Int64 // of the task's client
 }
 
@@ -80,6 +83,17 @@ func (m *taskMetrics) committed(d time.Duration, err error) {
 	m.commitSeq.Add(1)
 	m.commitTime.Add(int64(d))
 	maxTo(&m.commitTimeMax, int64(d))
+}
+
+// transaction counts one that was committed. It is called by one goroutine.
+func (m *taskMetrics) transaction(records int) {
+	n := int64(records)
+	if m.txns.Load() == 0 || n < m.txnMin.Load() {
+		m.txnMin.Store(n)
+	}
+	maxTo(&m.txnMax, n)
+	m.txnRecords.Add(n)
+	m.txns.Add(1)
 }
 
 func (m *taskMetrics) paused(on bool) {
@@ -225,6 +239,11 @@ func (c *collector) task(s sample, id workID, m *taskMetrics) {
 		s.gauge("source_task_source_record_active_count", float64(m.active.Load()), l...)
 		s.gauge("source_task_poll_batch_avg_time_ms", ms(int64(avg(m.batchTime.Load(), m.batches.Load()))), l...)
 		s.gauge("source_task_poll_batch_max_time_ms", ms(m.batchTimeMax.Load()), l...)
+		if n := m.txns.Load(); n > 0 {
+			s.gauge("source_task_transaction_size_min", float64(m.txnMin.Load()), l...)
+			s.gauge("source_task_transaction_size_max", float64(m.txnMax.Load()), l...)
+			s.gauge("source_task_transaction_size_avg", avg(m.txnRecords.Load(), n), l...)
+		}
 	} else {
 		s.counter("sink_task_sink_record_read_total", m.read.Load(), l...)
 		s.gauge("sink_task_sink_record_read_rate", float64(m.read.Load())/secs, l...)

@@ -167,6 +167,9 @@ func (o *offsetStore) write(ctx context.Context, connector string, marks []sourc
 		}
 		recs = append(recs, r)
 	}
+	if len(recs) == 0 {
+		return nil
+	}
 	for _, res := range o.il.cl.ProduceSync(ctx, recs...) {
 		if res.Err != nil {
 			return fmt.Errorf("write to topic %q: %w", o.topic, res.Err)
@@ -178,15 +181,4 @@ func (o *offsetStore) write(ctx context.Context, connector string, marks []sourc
 		}
 	}
 	return nil
-}
-
-// reader gives a task the positions of its connector.
-type offsetReader struct {
-	store     *offsetStore
-	connector string
-}
-
-// Offset implements plugins.OffsetReader.
-func (r offsetReader) Offset(_ context.Context, partition map[string]any) (map[string]any, error) {
-	return r.store.get(r.connector, partition), nil
 }

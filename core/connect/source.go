@@ -2,11 +2,16 @@ package connect
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
@@ -29,8 +34,13 @@ type sourceRun struct {
 	codecs *codecs
 	policy *errorPolicy
 	topics *topicMaker
-	writer BatchWriter
 	rec    plugins.Record // what transforms work on
+
+	offsets  *connectorOffsets
+	writer   BatchWriter
+	begin    func()        // makes writer
+	close    func()        // closes the producer
+	boundary *taskBoundary // nil unless the task says where transactions end
 }
 
 func (r *run) runSource(p *parsed) (err error) {
@@ -53,13 +63,7 @@ func (r *run) runSource(p *parsed) (err error) {
 		return err
 	}
 	defer s.chain.close()
-	cl, _, err := r.newClient("producer", r.label("producer"), p,
-		kgo.RecordPartitioner(fixedOrHashed()), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(unknownTopicTries))
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	s.topics = &topicMaker{cl: cl, log: r.log, known: map[string]bool{}, first: func(topic string) {
+	s.topics = &topicMaker{log: r.log, known: map[string]bool{}, first: func(topic string) {
 		if r.w.set.topicTracking {
 			r.w.status.putTopic(topic, r.id, r.w.now())
 		}
@@ -93,28 +97,29 @@ func (r *run) runSource(p *parsed) (err error) {
 	if err != nil {
 		return fmt.Errorf("task configuration: %w", err)
 	}
+	if r.w.eos().tasks {
+		err = s.openTransactions()
+	} else {
+		err = s.openProducer()
+	}
+	if err != nil {
+		return err
+	}
+	defer s.offsets.close()
+	defer s.close()
 	s.task = sc.NewSourceTask()
-	if err := s.task.Start(r.ctx, r.env(offsetReader{r.w.offsets, r.id.connector}), vals); err != nil {
+	taskEnv := r.env(s.offsets)
+	if s.boundary != nil {
+		taskEnv.Transactions = s.boundary
+	}
+	if err := s.task.Start(r.ctx, taskEnv, vals); err != nil {
 		_ = guard(s.task.Stop)
 		return err
 	}
 	started = true
 	r.report(StateRunning, p.spec.Version)
-	writer := newAckedWriter(cl, func(ctx context.Context, marks []sourceMark) error {
-		start := time.Now()
-		err := r.w.offsets.write(ctx, r.id.connector, marks)
-		r.metrics.committed(time.Since(start), err)
-		return err
-	}, func(ctx context.Context, marks []sourceMark) error {
-		for _, m := range marks {
-			if err := s.task.Commit(ctx, m.partition, m.offset); err != nil {
-				return err
-			}
-		}
-		return nil
-	}, s.batchDone, s.produceFailed())
-	s.writer = writer
-	r.onAbort(writer.abort)
+	s.begin()
+	r.onAbort(s.writer.Abort)
 	err = guard(s.loop)
 	ctx, cancel := context.WithTimeout(context.Background(), min(r.w.set.values.Millis("offset.flush.timeout.ms"), r.w.set.graceful*4/5))
 	defer cancel()
@@ -126,6 +131,137 @@ func (r *run) runSource(p *parsed) (err error) {
 	}
 	return err
 }
+
+// producerOpts are the options of the producers of both kinds beside the connector's own.
+func sourceProducerOpts() []kgo.Opt {
+	return []kgo.Opt{kgo.RecordPartitioner(fixedOrHashed()), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(unknownTopicTries)}
+}
+
+// openProducer makes ready to write at least once.
+func (s *sourceRun) openProducer() error {
+	cl, _, err := s.newClient("producer", s.label("producer"), s.p, sourceProducerOpts()...)
+	if err != nil {
+		return err
+	}
+	if s.offsets, err = s.w.openOffsets(s.ctx, s.id.connector, s.p); err != nil {
+		cl.Close()
+		return err
+	}
+	s.topics.cl, s.close = cl, cl.Close
+	s.begin = func() {
+		s.writer = newAckedWriter(cl, func(ctx context.Context, marks []sourceMark) error {
+			start := time.Now()
+			err := s.offsets.write(ctx, marks)
+			s.metrics.committed(time.Since(start), err)
+			return err
+		}, s.commit, s.batchDone, s.produceFailed())
+	}
+	return nil
+}
+
+// openTransactions makes ready to write exactly once. First whatever ran this task before is fenced, then the positions are read: so
+// nobody can move them any more.
+func (s *sourceRun) openTransactions() error {
+	if err := s.w.fenceZombies(s.ctx, s.id.connector, s.p); err != nil {
+		return err
+	}
+	props, dropped := transactional(s.clientProps("producer", s.p, map[string]string{"client.id": s.label("producer")}))
+	if len(dropped) > 0 {
+		s.log.Warn("settings of the producer are not used: records are written in transactions", "settings", dropped)
+	}
+	w := &txnWriter{txnID: s.w.transactionalID(s.id), timeout: time.Duration(intProp(props, "transaction.timeout.ms", 60000)) * time.Millisecond,
+		commit: s.commit, onDone: s.batchDone, metrics: s.metrics, log: s.log, interval: s.w.set.flushInterval}
+	w.newClient = func() (*kgo.Client, error) {
+		return s.clientOf("producer", props, append(sourceProducerOpts(), transactionOpts(w.txnID, props)...)...)
+	}
+	switch strings.ToLower(s.p.base.Str("transaction.boundary")) {
+	case "interval":
+		w.mode = boundaryInterval
+		if s.p.base.Has("transaction.boundary.interval.ms") {
+			w.interval = s.p.base.Millis("transaction.boundary.interval.ms")
+		}
+	case "connector":
+		w.mode = boundaryConnector
+		s.boundary = &taskBoundary{}
+	}
+	cl, err := w.newClient()
+	if err != nil {
+		return err
+	}
+	pid, epoch, err := startProducer(s.ctx, cl, w.txnID)
+	if err != nil {
+		cl.Close()
+		if errors.Is(err, kerr.TransactionalIDAuthorizationFailed) {
+			err = fmt.Errorf("the producer needs WRITE and DESCRIBE on the transactional id %s (or on the prefix %s-), or set %s=disabled for the worker: %w", w.txnID, s.w.set.groupID, eosKey, err)
+		}
+		return err
+	}
+	if w.offsets, err = s.w.openOffsets(s.ctx, s.id.connector, s.p); err == nil {
+		if err = w.offsets.readAll(s.ctx); err != nil {
+			w.offsets.close()
+		}
+	}
+	if err != nil {
+		cl.Close()
+		return fmt.Errorf("read the source offsets: %w", err)
+	}
+	s.offsets = w.offsets
+	s.topics.cl = currentClient{w.client}
+	w.cl = cl
+	s.close = func() { w.client().Close() }
+	s.begin = func() {
+		w.start(cl, pid, epoch)
+		s.writer = w
+	}
+	return nil
+}
+
+// startProducer starts a producer with a transactional id, for as long as the coordinator needs to answer.
+func startProducer(ctx context.Context, cl *kgo.Client, id string) (pid int64, epoch int16, err error) {
+	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 5*time.Second) {
+		pid, epoch, err = cl.ProducerID(ctx)
+		if err == nil && pid < 0 {
+			err = finalError{errNoProducerID}
+		}
+		if err == nil || final(err) || ctx.Err() != nil {
+			break
+		}
+		if e := sleep(ctx, delay); e != nil {
+			break
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("start the producer %s: %w", id, err)
+	}
+	return pid, epoch, err
+}
+
+// currentClient makes requests with whatever client is in use.
+type currentClient struct{ client func() *kgo.Client }
+
+// Request implements kmsg.Requestor.
+func (c currentClient) Request(ctx context.Context, req kmsg.Request) (kmsg.Response, error) {
+	return c.client().Request(ctx, req)
+}
+
+// commit tells the task of positions that are in the log.
+func (s *sourceRun) commit(ctx context.Context, marks []sourceMark) error {
+	for _, m := range marks {
+		if err := s.task.Commit(ctx, m.partition, m.offset); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// taskBoundary is the plugins.TransactionContext of a task: what it asked for in its present Poll.
+type taskBoundary struct{ asked atomic.Int32 }
+
+// Commit implements plugins.TransactionContext.
+func (b *taskBoundary) Commit() { b.asked.Store(int32(endCommit)) }
+
+// Abort implements plugins.TransactionContext.
+func (b *taskBoundary) Abort() { b.asked.Store(int32(endAbort)) }
 
 func (s *sourceRun) batchDone(b *Batch) {
 	n := int64(len(b.recs))
@@ -157,12 +293,12 @@ func (s *sourceRun) loop() error {
 			return err
 		}
 		if len(recs) == 0 {
-			if w, ok := s.writer.(*ackedWriter); ok { // an error under way should not wait for the next record
-				if err := w.error(); err != nil {
-					return err
-				}
+			if err := s.writer.Err(); err != nil { // it should not wait for the next record
+				return err
 			}
-			continue
+			if s.boundary == nil || s.boundary.asked.Load() == 0 {
+				continue
+			}
 		}
 		s.metrics.polled.Add(int64(len(recs)))
 		s.metrics.batch(len(recs), time.Since(start))
@@ -180,10 +316,7 @@ func (s *sourceRun) poll() ([]plugins.SourceRecord, error) {
 	defer cancel()
 	stop := make(chan struct{})
 	defer close(stop)
-	var failed chan struct{}
-	if w, ok := s.writer.(*ackedWriter); ok {
-		failed = w.failed
-	}
+	failed := s.writer.Failed()
 	go func() {
 		select {
 		case <-changed:
@@ -206,21 +339,38 @@ func (s *sourceRun) poll() ([]plugins.SourceRecord, error) {
 	return recs, err
 }
 
-// send converts records and hands them to the writer.
+// send converts the records of a poll and hands them to the writer.
 func (s *sourceRun) send(recs []plugins.SourceRecord) error {
 	b := s.writer.Get()
 	for i := range recs {
 		if err := s.encode(b, &recs[i]); err != nil {
 			return err
 		}
-		if len(b.slab) >= maxSlab || len(b.recs) >= maxBatchRecords {
-			if err := s.write(b); err != nil {
-				return err
+		if s.boundary != nil && recs[i].Boundary != plugins.NoBoundary {
+			b.end = endCommit
+			if recs[i].Boundary == plugins.AbortAfter {
+				b.end = endAbort
 			}
-			b = s.writer.Get()
+		} else if len(b.slab) < maxSlab && len(b.recs) < maxBatchRecords {
+			continue
+		} else if i == len(recs)-1 {
+			break // it is the last one anyway
 		}
+		if err := s.write(b); err != nil {
+			return err
+		}
+		b = s.writer.Get()
 	}
-	if len(b.recs) == 0 && len(b.marks) == 0 {
+	b.end = endPoll
+	if s.boundary != nil {
+		if e := batchEnd(s.boundary.asked.Swap(0)); e != endNone {
+			b.end = e
+		} else if len(b.recs) == 0 && len(b.marks) == 0 {
+			return nil
+		}
+		return s.write(b)
+	}
+	if len(b.recs) == 0 && len(b.marks) == 0 && len(recs) == 0 {
 		return nil
 	}
 	return s.write(b)

@@ -210,7 +210,12 @@ func (r *run) runConnector(p *parsed) (err error) {
 	c := p.spec.New()
 	env := r.env(nil)
 	if p.spec.Kind == plugins.KindSource {
-		env.Offsets = offsetReader{r.w.offsets, r.id.connector}
+		offs, err := r.w.openOffsets(r.ctx, r.id.connector, p)
+		if err != nil {
+			return fmt.Errorf("open the source offsets: %w", err)
+		}
+		defer offs.close()
+		env.Offsets = offs
 	}
 	env.RequestTaskReconfiguration = func() { r.w.herd.post(evReconfigure{r.id, r.incarnation}) }
 	if err := c.Start(r.ctx, env, p.own); err != nil {
@@ -292,23 +297,33 @@ func (r *run) taskValues(p *parsed) (v plugins.ConnectorSpec, resolved map[strin
 	return *p.spec, resolved, err
 }
 
-// clientProps joins the worker's and the connector's settings of a client side over defaults.
+// clientProps joins the worker's and a connector's settings of a client side over defaults.
+func (w *Worker) clientProps(side string, p *parsed, defaults map[string]string) map[string]string {
+	return merged(defaults, w.set.withPrefix(side+"."), below(p.resolved, side+".override."))
+}
+
 func (r *run) clientProps(side string, p *parsed, defaults map[string]string) map[string]string {
-	return merged(defaults, r.w.set.withPrefix(side+"."), below(p.resolved, side+".override."))
+	return r.w.clientProps(side, p, defaults)
 }
 
 func (r *run) newClient(side, id string, p *parsed, extra ...kgo.Opt) (*kgo.Client, map[string]string, error) {
 	props := r.clientProps(side, p, map[string]string{"client.id": id})
+	cl, err := r.clientOf(side, props, extra...)
+	return cl, props, err
+}
+
+// clientOf makes a client of a side with these properties.
+func (r *run) clientOf(side string, props map[string]string, extra ...kgo.Opt) (*kgo.Client, error) {
 	opts, err := clientOpts(side, props)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	all := append(append(append([]kgo.Opt{}, r.w.cfg.KafkaOpts...), kgo.WithLogger(kgoLogger{r.log}), kgo.WithHooks(byteHook{r.metrics})), opts...)
 	cl, err := kgo.NewClient(append(all, extra...)...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s client: %w", side, err)
+		return nil, fmt.Errorf("%s client: %w", side, err)
 	}
-	return cl, props, nil
+	return cl, nil
 }
 
 func (r *run) label(kind string) string {

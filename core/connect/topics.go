@@ -16,7 +16,7 @@ import (
 // topicMaker creates the topics of a source task that do not exist, by the connector's rules (KIP-158). Without rules topics are left to
 // the broker's own auto-creation.
 type topicMaker struct {
-	cl    *kgo.Client
+	cl    kmsg.Requestor
 	ac    *kgo.Client // of adm
 	adm   *kadm.Client
 	log   *slog.Logger

@@ -89,6 +89,9 @@ func (w *Worker) parse(ctx context.Context, raw map[string]string) (*parsed, err
 	w.parseChain(p, base)
 	own := p.add("", ownDef(spec, base.def), "")
 	p.own = own.values
+	if spec.Kind == plugins.KindSource {
+		w.checkExactlyOnce(p, base)
+	}
 	w.parseConverters(p, base)
 	w.parseOverrides(p, base)
 	p.secrets.addPasswords(p)

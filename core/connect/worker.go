@@ -37,6 +37,9 @@ type Worker struct {
 	gen       atomic.Int64
 	successor atomic.Pointer[string] // the worker that fenced this one
 
+	exactly atomic.Pointer[exactlyOnce]
+	fencing sync.Map // connector -> *sync.Mutex, held for its round of fencing
+
 	writeMu sync.Mutex // orders what this worker writes to the configuration topic
 	runCtx  context.Context
 	levels  *loggerLevels
@@ -134,6 +137,15 @@ func (w *Worker) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	// The configuration topic is taken over before it is read: whatever its last writer left open would hold the reading back.
+	cw, err := w.openTransactions(ctx, ac, opts)
+	if err != nil {
+		return err
+	}
+	if cw != nil {
+		defer cw.close()
+		w.configs.txn = cw
+	}
 	il, err := newInternalLog(ctx, w.log, ac, opts, map[string]func(*kgo.Record){
 		w.set.configTopic: w.configs.handle, w.set.offsetTopic: w.offsets.handle, w.set.statusTopic: w.status.handle,
 	})
@@ -151,6 +163,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	w.runCtx = ctx
+	if w.eos().tasks {
+		w.fenceIdle(ctx)
+	}
 	w.gen.Store(int64(w.status.generation() + 1))
 	w.begin()
 	w.ready.Store(true)

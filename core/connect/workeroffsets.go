@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/core/connect/api"
 	"github.com/moldau-io/moldau/plugins"
@@ -19,7 +20,7 @@ func (w *Worker) Offsets(ctx context.Context, name string) (*api.ConnectorOffset
 		return nil, err
 	}
 	if !w.isSink(v) {
-		return &api.ConnectorOffsets{Offsets: w.offsets.list(name)}, nil
+		return w.sourceOffsets(ctx, v)
 	}
 	group, err := w.sinkGroup(ctx, v)
 	if err != nil {
@@ -39,6 +40,22 @@ func (w *Worker) Offsets(ctx context.Context, name string) (*api.ConnectorOffset
 		}
 	}
 	return out, nil
+}
+
+func (w *Worker) sourceOffsets(ctx context.Context, v connectorView) (*api.ConnectorOffsets, error) {
+	if _, own := v.config["offsets.storage.topic"]; !own && v.config["producer.override.bootstrap.servers"] == "" {
+		return &api.ConnectorOffsets{Offsets: w.offsets.list(v.name)}, nil
+	}
+	p, err := w.parse(ctx, v.config)
+	if err != nil {
+		return nil, err
+	}
+	offs, err := w.openOffsets(ctx, v.name, p)
+	if err != nil {
+		return nil, fail(500, "Failed to retrieve the offsets of connector %s: %s", v.name, p.secrets.clean(err.Error()))
+	}
+	defer offs.close()
+	return &api.ConnectorOffsets{Offsets: offs.list()}, nil
 }
 
 func (w *Worker) isSink(v connectorView) bool {
@@ -124,7 +141,7 @@ func (w *Worker) changeOffsets(ctx context.Context, name string, offsets []api.C
 			return nil, fail(500, "%s", p.secrets.clean(err.Error()))
 		}
 	}
-	if err := apply(ctx, v, offsets); err != nil {
+	if err := apply(ctx, v, p, offsets); err != nil {
 		return nil, err
 	}
 	if complete {
@@ -133,7 +150,7 @@ func (w *Worker) changeOffsets(ctx context.Context, name string, offsets []api.C
 	return &api.Message{Message: fmt.Sprintf("The Connect framework-managed offsets for this connector have been %s successfully. However, if this connector manages offsets externally, they will need to be manually %s in the system that the connector uses.", verb, verb)}, nil
 }
 
-func (w *Worker) alterSource(ctx context.Context, v connectorView, offsets []api.ConnectorOffset) error {
+func (w *Worker) alterSource(ctx context.Context, v connectorView, p *parsed, offsets []api.ConnectorOffset) error {
 	marks := make([]sourceMark, len(offsets))
 	for i, o := range offsets {
 		marks[i].partition = o.Partition
@@ -141,13 +158,72 @@ func (w *Worker) alterSource(ctx context.Context, v connectorView, offsets []api
 			marks[i].offset = plugins.OffsetMap(o.Offset)
 		}
 	}
+	if w.eos().tasks {
+		// A task that was left behind could overwrite the new positions.
+		if err := w.fenceZombies(ctx, v.name, p); err != nil {
+			return w.failed("fence the tasks of the connector", err)
+		}
+	}
 	if len(marks) == 0 {
 		return nil
 	}
-	if err := w.offsets.write(ctx, v.name, marks); err != nil {
+	offs, err := w.openOffsets(ctx, v.name, p)
+	if err != nil {
+		return w.failed("open the offsets", err)
+	}
+	defer offs.close()
+	if w.eos().tasks {
+		err = w.writeInTransaction(ctx, v.name, p, offs, marks)
+	} else {
+		err = offs.write(ctx, marks)
+	}
+	if err != nil {
 		return w.failed("write the offsets", err)
 	}
 	return nil
+}
+
+// writeInTransaction stores positions with the producer of the connector's first task, which fences it.
+func (w *Worker) writeInTransaction(ctx context.Context, name string, p *parsed, offs *connectorOffsets, marks []sourceMark) error {
+	id := w.transactionalID(workID{name, 0})
+	props, _ := transactional(w.clientProps("producer", p, map[string]string{"client.id": "connector-offsets-" + name}))
+	opts, err := clientOpts("producer", props)
+	if err != nil {
+		return err
+	}
+	opts = append(append(append([]kgo.Opt{kgo.WithLogger(kgoLogger{w.log})}, w.cfg.KafkaOpts...), opts...), append(transactionOpts(id, props), kgo.RecordPartitioner(fixedOrHashed()))...)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	if _, _, err := startProducer(ctx, cl, id); err != nil {
+		return err
+	}
+	if err := offs.readAll(ctx); err != nil {
+		return err
+	}
+	if err := offs.removeBehind(ctx, marks); err != nil {
+		return err
+	}
+	recs := make([]*kgo.Record, len(marks))
+	for i, m := range marks {
+		if recs[i], err = offs.primary.render(name, m); err != nil {
+			return err
+		}
+		recs[i].Partition = plugins.NoPartition
+	}
+	if err := cl.BeginTransaction(); err != nil {
+		return err
+	}
+	if err := cl.ProduceSync(ctx, recs...).FirstErr(); err != nil {
+		_ = cl.EndTransaction(ctx, kgo.TryAbort)
+		return err
+	}
+	if err := cl.EndTransaction(context.WithoutCancel(ctx), kgo.TryCommit); err != nil {
+		return err
+	}
+	return offs.stored(recs, marks)
 }
 
 // sinkChanges checks positions of a sink and gives them numbers.
@@ -183,7 +259,7 @@ func sinkChanges(offsets []api.ConnectorOffset) ([]api.ConnectorOffset, error) {
 	return out, nil
 }
 
-func (w *Worker) alterSink(ctx context.Context, v connectorView, offsets []api.ConnectorOffset) error {
+func (w *Worker) alterSink(ctx context.Context, v connectorView, _ *parsed, offsets []api.ConnectorOffset) error {
 	group, err := w.sinkGroup(ctx, v)
 	if err != nil {
 		return err

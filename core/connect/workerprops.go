@@ -10,7 +10,6 @@ const DefaultConverter = "io.confluent.connect.avro.AvroConverter"
 
 const (
 	oneWorker   = "this worker joins no group; it runs all connectors of its internal topics"
-	noEOS       = "source records are written at least once until transactions are supported"
 	goPlugins   = "plugins are compiled in, there is no plugin path to scan"
 	noJMX       = "metrics are exposed for Prometheus on the admin listener"
 	noExtension = "REST extensions are Java classes"
@@ -63,8 +62,9 @@ func Properties() *configdef.Def {
 		configdef.Key{Name: "access.control.allow.methods", Type: configdef.String, Default: "", Importance: configdef.Low, Doc: "Methods allowed for cross-origin requests; empty: GET, POST and HEAD."},
 		configdef.Key{Name: "request.timeout.ms", Type: configdef.Int, Default: 40000, Importance: configdef.Medium, Check: positive, Doc: "How long the worker's own clients wait for an answer of a broker."},
 		configdef.Key{Name: "metadata.max.age.ms", Type: configdef.Long, Default: 300000, Importance: configdef.Low, Check: positive, Doc: "How old the clients' knowledge of topics and brokers may be."},
+		configdef.Key{Name: "exactly.once.source.support", Type: configdef.String, Default: "enabled", Importance: configdef.High, Check: anyCase("DISABLED", "ENABLED", "PREPARING"),
+			Doc: "Whether source records and their offsets are written in one transaction, so that every change is in the log exactly once. Kafka Connect's default is disabled. When it is not set and the cluster has no transactions, or does not allow them to this worker, records are written at least once and the log says so; when it is set to enabled the worker does not start then. preparing: only the configuration topic is written in transactions, as Kafka Connect's workers do before the whole cluster is switched on."},
 		// Accepted at the one value that says what happens here.
-		configdef.Key{Name: "exactly.once.source.support", Type: configdef.String, Default: "disabled", Importance: configdef.High, Unsupported: noEOS, Doc: "Whether source records and their offsets are written in one transaction."},
 		configdef.Key{Name: "connect.protocol", Type: configdef.String, Default: "sessioned", Importance: configdef.Low, Unsupported: oneWorker, Doc: "Compatibility mode of the Connect protocol."},
 		configdef.Key{Name: "admin.listeners", Type: configdef.String, Importance: configdef.Low, Unsupported: "the endpoints under /admin are on the main listener", Doc: "Listeners of the admin API."},
 		configdef.Key{Name: "plugin.discovery", Type: configdef.String, Default: "service_load", Importance: configdef.Low, Unsupported: goPlugins, Accepts: []string{"only_scan", "hybrid_warn", "hybrid_fail"}, Doc: "How plugins are found; whatever is set, they are compiled in."},

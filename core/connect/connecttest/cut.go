@@ -39,6 +39,16 @@ func (w *Wire) Opt() kgo.Opt {
 	})
 }
 
+// Break closes all connections once: what was under way is lost, or its answer is.
+func (w *Wire) Break() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.conns {
+		_ = c.Close()
+	}
+	clear(w.conns)
+}
+
 // Cut cuts it for good.
 func (w *Wire) Cut() {
 	w.mu.Lock()
