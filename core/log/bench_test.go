@@ -67,7 +67,9 @@ func BenchmarkAppend(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%(16<<10) == 0 {
-					_, err := l.retain()
+					_, _, err := l.expire()
+					require.NoError(b, err)
+					err = l.dropExpired()
 					require.NoError(b, err)
 					require.NoError(b, d.emptyTrash())
 				}

@@ -26,7 +26,9 @@ import (
 //
 //  1. The new segment and its indexes are written as ".cleaned" and synced. A crash up to here leaves nothing but those.
 //  2. The new log is renamed to ".swap": from now on it stands for the group, and opening the directory would complete the rest.
-//  3. The old segments are renamed away, the index files of the first too.
+//  3. The old segments are renamed away, the index files of the first too: the oldest first, each durably before the next. Of those
+//     that the new one does not reach, because it dropped their last records, a crash then leaves the end and never a part without
+//     what follows it, such as records without their abort marker.
 //  4. ".swap" becomes the log, then the indexes follow, the offset index last: a segment without it is recovered when opened.
 //
 // The directory is synced after each. Readers keep the files that they have open, and look the segment up again when it was
@@ -186,13 +188,12 @@ type lastBatch struct {
 }
 
 func (c *compaction) run(segs []*segment, from int64) error {
-	for _, s := range segs {
-		ts, err := s.abortedTxns()
-		if err != nil {
-			return err
-		}
-		c.aborted = append(c.aborted, ts...)
+	// Their markers may lie behind the segments that are compacted.
+	aborted, err := c.l.AbortedTxns(segs[0].base, c.l.list()[len(segs)].base)
+	if err != nil {
+		return err
 	}
+	c.aborted = aborted
 	slices.SortFunc(c.aborted, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
 	if err := c.buildKeys(segs, from); err != nil {
 		return err

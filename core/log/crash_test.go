@@ -5,8 +5,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +28,18 @@ var (
 // with a model of what was acknowledged. It goes on from there, so that the next crash hits a recovered log.
 
 // modelRecord is what was written at an offset.
-type modelRecord struct{ key, value string }
+type modelRecord struct {
+	key, value string
+	ts         int64
+	epoch      int32
+	txn        int // 0 for none
+}
+
+// txnOutcome is how a transaction was ended; acked says that its marker was acknowledged.
+type txnOutcome struct {
+	abort, acked bool
+	at           int64 // offset of the marker
+}
 
 // model is what is known of a partition.
 type model struct {
@@ -36,11 +50,21 @@ type model struct {
 	start int64 // records below were deleted, and that was acknowledged
 	// maybe is a start that was asked for and not acknowledged.
 	maybe int64
+	lost  bool // the log was being emptied: nothing in it is promised
 	seq   int32
 	last  AppendResult // of the idempotent producer's last acknowledged batch
 	lastB []byte
 	n     int // records made, for unique values
+
+	// Of the transactional topics, whose only producer is txnProducer.
+	txn      int // the open transaction, 0 for none
+	txns     int // begun so far
+	outcomes map[int]txnOutcome
 }
+
+const txnProducer = 77
+
+func (m *model) transactional() bool { return strings.HasPrefix(m.name, "txn") }
 
 func crashConfig(name string) Config {
 	c := DefaultConfig()
@@ -49,7 +73,7 @@ func crashConfig(name string) Config {
 	c.FileDeleteDelayMs = 0
 	c.RetentionMs = -1
 	switch name {
-	case "compacted":
+	case "compacted", "txncompacted":
 		c.Compact, c.Delete, c.MinCleanableDirtyRatio, c.DeleteRetentionMs = true, false, 0, 0
 	case "bounded":
 		c.RetentionBytes = 2500
@@ -57,8 +81,21 @@ func crashConfig(name string) Config {
 	return c
 }
 
+// judge is the testing.T of a history: what it finds wrong ends the history, and is a failure only if nothing was broken on purpose.
+type judge struct{ found strings.Builder }
+
+// verdict is what FailNow panics with.
+type verdict struct{}
+
+func (j *judge) Errorf(format string, args ...any) { fmt.Fprintf(&j.found, format, args...) }
+func (j *judge) FailNow()                          { panic(verdict{}) }
+func (j *judge) Fatalf(format string, args ...any) { j.Errorf(format, args...); j.FailNow() }
+
 type crashWorld struct {
-	t      *testing.T
+	t      *judge
+	now    atomic.Int64
+	epoch  int32
+	focus  string
 	r      *rand.Rand
 	fs     *memFS
 	d      *Dir
@@ -68,7 +105,7 @@ type crashWorld struct {
 }
 
 func (w *crashWorld) open() error {
-	d, err := OpenDir("/log", Options{FS: w.fs, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16})
+	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16})
 	if err != nil {
 		return err
 	}
@@ -78,33 +115,45 @@ func (w *crashWorld) open() error {
 
 func (w *crashWorld) note(format string, args ...any) {
 	w.trace = append(w.trace, fmt.Sprintf(format, args...))
-	if len(w.trace) > 60 {
+	if len(w.trace) > 200 {
 		w.trace = w.trace[1:]
 	}
 }
 
 // step does one random thing. Its error is that of the stopped disk.
 func (w *crashWorld) step() error {
-	names := []string{"plain", "compacted", "bounded", "producer"}
+	names := []string{"plain", "compacted", "bounded", "producer", "txn", "txncompacted"}
 	name := names[w.r.IntN(len(names))]
+	if w.focus != "" {
+		name = w.focus
+	}
 	m := w.models[name]
 	l, ok := w.d.Log(name, 0)
 	if !ok {
 		if m == nil {
-			m = &model{name: name, cfg: crashConfig(name), wrote: map[int64]modelRecord{}}
+			m = &model{name: name, cfg: crashConfig(name), wrote: map[int64]modelRecord{}, outcomes: map[int]txnOutcome{}}
 			w.models[name] = m
 		}
 		_, err := w.d.Create(name, 0, [16]byte{1}, m.cfg)
 		return err
 	}
-	switch x := w.r.IntN(100); {
+	x := w.r.IntN(100)
+	if w.focus != "" && w.r.IntN(3) == 0 {
+		x = 70 + x*3/10 // more of all but appends
+	}
+	switch {
+	case x < 20 && m.txn != 0:
+		return w.endTxn(m, l)
 	case x < 70:
 		return w.append(m, l)
 	case x < 75:
+		w.note("roll %s", name)
 		return l.Roll()
 	case x < 80 && m.cfg.Compact:
+		w.note("compact %s", name)
 		return l.Compact(context.Background())
 	case x < 84:
+		w.note("checkpoint")
 		return w.d.checkpoint()
 	case x < 88:
 		return w.d.retain(context.Background())
@@ -126,7 +175,7 @@ func (w *crashWorld) step() error {
 			return err
 		}
 		if !w.d.WasClean() {
-			w.t.Fatal("an orderly close must leave its marker")
+			w.t.Fatalf("an orderly close must leave its marker")
 		}
 	case x < 95 && name == "plain":
 		w.note("delete %s", name)
@@ -138,20 +187,79 @@ func (w *crashWorld) step() error {
 		w.gone[name] = true
 	case x < 97 && name == "plain":
 		return w.truncate(m, l)
+	case x < 98 && name == "plain":
+		return w.restart(m, l)
+	case x < 100:
+		w.epoch++
 	}
 	return nil
 }
 
+// restart empties a log and begins anew further on, as a follower does that fell behind its leader's start.
+func (w *crashWorld) restart(m *model, l *Log) error {
+	to := l.EndOffset() + w.r.Int64N(20)
+	w.note("restart %s at %d", m.name, to)
+	m.acked, m.lost = 0, true
+	m.maybe = to
+	if w.r.IntN(2) == 0 {
+		to = l.StartOffset() + w.r.Int64N(l.EndOffset()-l.StartOffset()+1)
+		m.start = min(m.start, to)
+	}
+	if err := l.TruncateFullyAndStartAt(to); err != nil {
+		return err
+	}
+	m.cut(0)
+	m.acked, m.start, m.lost = to, to, false
+	return nil
+}
+
+// endTxn writes the marker of the open transaction.
+func (w *crashWorld) endTxn(m *model, l *Log) error {
+	o := txnOutcome{abort: w.r.IntN(2) == 0}
+	typ := batch.ControlCommit
+	if o.abort {
+		typ = batch.ControlAbort
+	}
+	id := m.txn
+	o.at = l.EndOffset()
+	m.txn, m.outcomes[id] = 0, o
+	res, err := l.Append(batch.BuildEndTxn(w.tick(), txnProducer, 0, batch.EndTxn{Type: typ}), AppendOptions{LeaderEpoch: w.epoch, Origin: Coordinator})
+	if err != nil {
+		return err
+	}
+	o.at = res.LastOffset
+	m.outcomes[id] = o
+	if w.r.IntN(4) == 0 {
+		return nil
+	}
+	if err := l.WaitDurable(context.Background(), res.LastOffset); err != nil {
+		return err
+	}
+	o.acked = true
+	m.outcomes[id] = o
+	m.acked = max(m.acked, res.LastOffset+1)
+	w.note("%s transaction %d ended, abort %v, acked to %d", m.name, id, o.abort, m.acked)
+	return nil
+}
+
+func (w *crashWorld) tick() int64 {
+	return w.now.Add(1 + w.r.Int64N(5))
+}
+
 func (w *crashWorld) truncate(m *model, l *Log) error {
-	to := l.StartOffset() + w.r.Int64N(l.EndOffset()-l.StartOffset()+1)
+	to := max(0, l.StartOffset()-w.r.Int64N(3)+w.r.Int64N(l.EndOffset()-l.StartOffset()+1))
 	w.note("truncate %s to %d of %d", m.name, to, l.EndOffset())
 	// From here on nothing at or after the offset is promised.
 	old := m.acked
 	m.acked = min(m.acked, max(to-10, 0))
+	if to < l.StartOffset() {
+		m.start, m.maybe = to, max(m.maybe, to)
+	}
 	if err := l.TruncateTo(to); err != nil {
 		return err
 	}
 	m.acked = min(old, l.EndOffset())
+	m.start = min(m.start, l.StartOffset())
 	m.cut(l.EndOffset())
 	return nil
 }
@@ -171,16 +279,26 @@ func (w *crashWorld) append(m *model, l *Log) error {
 	if m.name == "producer" {
 		b.Idempotent, b.ProducerID, b.BaseSequence = true, 42, m.seq
 	}
+	if m.transactional() && (m.txn != 0 || w.r.IntN(3) > 0) {
+		if m.txn == 0 {
+			m.txns++
+			m.txn = m.txns
+		}
+		b.Idempotent, b.Transactional, b.ProducerID, b.BaseSequence = true, true, txnProducer, m.seq
+	}
 	for range n {
 		m.n++
-		rec := modelRecord{key: fmt.Sprint("k", w.r.IntN(7)), value: fmt.Sprintf("%s-%d-%d", m.name, m.n, w.r.Uint32())}
+		rec := modelRecord{key: fmt.Sprint("k", w.r.IntN(7)), value: fmt.Sprintf("%s-%d-%d", m.name, m.n, w.r.Uint32()), ts: w.tick(), epoch: w.epoch}
+		if b.Transactional {
+			rec.txn = m.txn
+		}
 		var v []byte
 		if m.cfg.Compact && w.r.IntN(6) == 0 {
 			rec.value = ""
 		} else {
 			v = []byte(rec.value)
 		}
-		b.Append(time.Now().UnixMilli(), []byte(rec.key), v)
+		b.Append(rec.ts, []byte(rec.key), v)
 		recs = append(recs, rec)
 	}
 	raw := b.MustBuild()
@@ -190,13 +308,21 @@ func (w *crashWorld) append(m *model, l *Log) error {
 	for i, rec := range recs {
 		m.wrote[end+int64(i)] = rec
 	}
-	res, err := l.Append(raw, AppendOptions{LeaderEpoch: 3})
+	res, err := l.Append(raw, AppendOptions{LeaderEpoch: w.epoch, Guard: Unverified})
 	if err != nil {
 		return err
 	}
-	require.Equal(w.t, end, res.BaseOffset)
-	if w.r.IntN(3) == 0 {
+	if b.Transactional {
 		m.seq += int32(n)
+	}
+	require.Equal(w.t, end, res.BaseOffset)
+	if m.txn != 0 {
+		w.note("%s wrote %d to %d, transaction %d", m.name, res.BaseOffset, res.LastOffset, m.txn)
+	}
+	if w.r.IntN(3) == 0 {
+		if m.name == "producer" {
+			m.seq += int32(n)
+		}
 		return nil // nobody waits
 	}
 	if err := l.WaitDurable(context.Background(), res.LastOffset); err != nil {
@@ -243,12 +369,65 @@ func (w *crashWorld) verify() {
 
 func (w *crashWorld) verifyLog(m *model, l *Log) {
 	t := w.t
+	for id, o := range m.outcomes {
+		o.acked = o.acked || o.at < m.acked // a later write was acknowledged
+		m.outcomes[id] = o
+	}
 	require.GreaterOrEqual(t, l.EndOffset(), m.acked, "%s lost acknowledged records", m.name)
 	require.GreaterOrEqual(t, l.StartOffset(), m.start, "%s shows deleted records", m.name)
 	if m.cfg.RetentionBytes < 0 {
 		require.LessOrEqual(t, l.StartOffset(), max(m.start, m.maybe), "%s lost its beginning", m.name)
 	}
+	w.note("%s: was clean %v, recovery point %d, end %d", m.name, w.d.clean, w.d.recoveryFile[topicPartition{m.name, 0}], l.EndOffset())
+	served := w.read(m, l)
+	for o, rec := range served {
+		want := m.wrote[o]
+		rec.txn = want.txn
+		if o >= m.acked {
+			want.epoch = rec.epoch // a header that was torn off has no checksum; recovery takes the epoch of its neighbours
+		}
+		require.Equal(t, want, rec, "%s serves at %d what was never written there", m.name, o)
+		m.wrote[o], served[o] = want, want
+	}
+	if m.cfg.Compact {
+		w.verifyCompacted(m, l, served)
+	} else if !m.lost {
+		for o := l.StartOffset(); o < m.acked; o++ {
+			if _, ok := m.wrote[o]; !ok {
+				continue // an earlier crash took it, before it was acknowledged, and left what was written after it
+			}
+			if _, ok := served[o]; !ok {
+				t.Fatalf("%s lost the acknowledged record %d", m.name, o)
+			}
+		}
+	}
+	if m.transactional() {
+		w.verifyTxns(m, l, served)
+	} else {
+		w.verifyTimes(m, l, served)
+	}
+	if !m.cfg.Compact {
+		for o := range m.wrote {
+			if _, ok := served[o]; !ok {
+				delete(m.wrote, o)
+			}
+		}
+	}
+	m.cut(l.EndOffset())
+	m.acked = l.EndOffset() // what survived opening is durable
+	m.start = l.StartOffset()
+	m.maybe, m.lost = m.start, false
+	require.Equal(t, l.EndOffset(), l.DurableOffset())
+	if m.name == "producer" {
+		w.verifyProducer(m, l)
+	}
+}
+
+// read returns all records of a log, checks that batches are whole, and reads some again from the middle.
+func (w *crashWorld) read(m *model, l *Log) map[int64]modelRecord {
+	t := w.t
 	served := map[int64]modelRecord{}
+	epochs := l.Epochs()
 	next := l.StartOffset()
 	for next < l.EndOffset() {
 		p, err := l.Read(nil, next, 1+w.r.IntN(4096), l.EndOffset(), true)
@@ -262,7 +441,17 @@ func (w *crashWorld) verifyLog(m *model, l *Log) {
 			require.NoError(t, err)
 			require.NoError(t, b.Check())
 			require.GreaterOrEqual(t, b.LastOffset(), next)
-			require.EqualValues(t, 3, b.LeaderEpoch())
+			epoch := NoEpoch
+			for _, e := range epochs {
+				if e.StartOffset <= max(b.BaseOffset(), l.StartOffset()) {
+					epoch = e.Epoch
+				}
+			}
+			require.Equal(t, b.LeaderEpoch(), epoch, "%s: leader epoch at %d, history %v", m.name, b.BaseOffset(), epochs)
+			next = b.NextOffset()
+			if b.IsControl() {
+				continue
+			}
 			var r batch.Reader
 			require.NoError(t, r.Reset(b))
 			for {
@@ -270,39 +459,116 @@ func (w *crashWorld) verifyLog(m *model, l *Log) {
 				if !ok {
 					break
 				}
-				served[rec.Offset] = modelRecord{string(rec.Key), string(rec.Value)}
+				served[rec.Offset] = modelRecord{string(rec.Key), string(rec.Value), rec.Timestamp, b.LeaderEpoch(), 0}
 			}
 			require.NoError(t, r.Err())
-			next = b.NextOffset()
 		}
 	}
-	for o, rec := range served {
-		require.Equal(t, m.wrote[o], rec, "%s serves at %d what was never written there", m.name, o)
+	for o := range served {
+		if w.r.IntN(4) > 0 || o < l.StartOffset() {
+			continue
+		}
+		p, err := l.Read(nil, o, 1, l.EndOffset(), true)
+		require.NoError(t, err)
+		b, _, err := batch.Next(p)
+		require.NoError(t, err)
+		require.True(t, b != nil && b.BaseOffset() <= o && o <= b.LastOffset(), "%s: a read at %d finds another batch", m.name, o)
 	}
-	if m.cfg.Compact {
-		w.verifyCompacted(m, l, served)
-	} else {
-		for o := l.StartOffset(); o < m.acked; o++ {
-			if _, ok := m.wrote[o]; !ok {
-				continue // an earlier crash took it, before it was acknowledged, and left what was written after it
-			}
-			if _, ok := served[o]; !ok {
-				t.Fatalf("%s lost the acknowledged record %d", m.name, o)
+	return served
+}
+
+// dump notes what is in a log.
+func (w *crashWorld) dump(l *Log) {
+	for _, s := range l.list() {
+		w.note("segment %d, %d bytes, times %v, offsets %v", s.base, s.size.Load(), s.times, s.offsets)
+		_ = s.batches(func(b batch.Batch) (bool, error) {
+			w.note("  %d-%d records %d control %v txn %v producer %d max time %d", b.BaseOffset(), b.LastOffset(), b.RecordCount(), b.IsControl(), b.IsTransactional(), b.ProducerID(), b.MaxTimestamp())
+			return true, nil
+		})
+		ts, err := s.abortedTxns()
+		w.note("  aborted %v %v", ts, err)
+		times, err := dumpTimeIndex(w.fs, s.path(suffixTimeIndex))
+		w.note("  time index %v %v", times, err)
+	}
+	entries, _ := w.fs.ReadDir(l.dirPath())
+	for _, e := range entries {
+		w.note("  %s", e.Name())
+	}
+}
+
+// verifyTimes: a search by time finds the first record.
+func (w *crashWorld) verifyTimes(m *model, l *Log, served map[int64]modelRecord) {
+	n := 0
+	for _, rec := range served {
+		if n++; n > 4 {
+			return
+		}
+		want := int64(math.MaxInt64)
+		for o, other := range served {
+			if other.ts >= rec.ts && o >= l.StartOffset() {
+				want = min(want, o)
 			}
 		}
-		for o := range m.wrote {
-			if _, ok := served[o]; !ok {
-				delete(m.wrote, o)
-			}
+		got, _, _, found, err := l.OffsetForTimestamp(rec.ts)
+		require.NoError(w.t, err)
+		if want == math.MaxInt64 {
+			continue
+		}
+		if !found || want != got {
+			w.dump(l)
+		}
+		require.True(w.t, found, "%s: nothing found at time %d", m.name, rec.ts)
+		require.Equal(w.t, want, got, "%s: search for time %d", m.name, rec.ts)
+	}
+}
+
+// verifyTxns reads as a consumer does that is told of the aborted transactions. What an acknowledged marker committed is visible,
+// what one aborted is not. It takes over the transaction that is open.
+func (w *crashWorld) verifyTxns(m *model, l *Log, served map[int64]modelRecord) {
+	stable := l.LastStableOffset()
+	aborted, err := l.AbortedTxns(l.StartOffset(), l.EndOffset())
+	require.NoError(w.t, err)
+	m.txn = 0
+	for o := range served {
+		id := m.wrote[o].txn
+		if id == 0 {
+			continue
+		}
+		hidden := slices.ContainsFunc(aborted, func(a AbortedTxn) bool { return a.ProducerID == txnProducer && a.FirstOffset <= o && o <= a.LastOffset })
+		out := m.outcomes[id]
+		switch {
+		case o >= stable:
+			require.False(w.t, out.acked, "%s: transaction %d was ended and is open again at %d, stable %d", m.name, id, o, stable)
+			delete(m.outcomes, id)
+			m.txn = id
+		case out.acked:
+			require.Equal(w.t, out.abort, hidden, "%s: transaction %d, aborted %v, record %d, aborted list %v", m.name, id, out.abort, o, aborted)
+		case m.cfg.Compact && hidden != out.abort:
+			w.dump(l)
+			require.Failf(w.t, "wrong outcome", "%s: transaction %d ended with abort %v and not acknowledged, hidden %v", m.name, id, out.abort, hidden)
+		default:
+			out.acked = true
+			m.outcomes[id] = out
+			require.Equal(w.t, out.abort, hidden, "%s: transaction %d, aborted %v, record %d", m.name, id, out.abort, o)
 		}
 	}
-	m.cut(l.EndOffset())
-	m.acked = l.EndOffset() // what survived opening is durable
-	m.start = l.StartOffset()
-	m.maybe = m.start
-	require.Equal(t, l.EndOffset(), l.DurableOffset())
-	if m.name == "producer" {
-		w.verifyProducer(m, l)
+	for id, o := range m.outcomes {
+		if !o.acked {
+			delete(m.outcomes, id) // nothing of it is left that would tell whether its marker is
+		}
+	}
+	states, err := l.ActiveProducers()
+	require.NoError(w.t, err)
+	m.seq = 0
+	for _, p := range states {
+		if p.ProducerID != txnProducer {
+			continue
+		}
+		m.seq = batch.AddSequence(p.LastSequence, 1)
+		if p.CurrentTxnStartOffset >= 0 && m.txn == 0 {
+			m.txns++
+			m.txn = m.txns // its records are gone, or were compacted
+		}
 	}
 }
 
@@ -318,10 +584,23 @@ func (w *crashWorld) verifyCompacted(m *model, l *Log, served map[int64]modelRec
 		return out
 	}
 	got := latest(served, l.EndOffset())
-	for key, o := range latest(m.wrote, m.acked) {
+	promised, unsure := map[int64]modelRecord{}, map[string]int64{}
+	for o, rec := range m.wrote {
+		switch out := m.outcomes[rec.txn]; {
+		case rec.txn == 0 || out.acked && !out.abort:
+			promised[o] = rec
+		case !out.acked:
+			unsure[rec.key] = max(unsure[rec.key], o)
+		}
+	}
+	for key, o := range latest(promised, m.acked) {
 		at, ok := got[key]
-		if ok && at >= o {
+		if ok && at >= o || unsure[key] > o {
 			continue
+		}
+		if m.wrote[o].value != "" {
+			w.dump(l)
+			w.note("record of transaction %d, outcome %+v", m.wrote[o].txn, m.outcomes[m.wrote[o].txn])
 		}
 		// An unacknowledged record after o may have let compaction remove o and then be the one served; otherwise only a
 		// tombstone may go.
@@ -345,7 +624,7 @@ func (w *crashWorld) verifyProducer(m *model, l *Log) {
 		return
 	}
 	if m.lastB != nil && ps[0].LastSequence == batch.Batch(m.lastB).LastSequence() {
-		again, err := l.Append(slices.Clone(m.lastB), AppendOptions{LeaderEpoch: 3})
+		again, err := l.Append(slices.Clone(m.lastB), AppendOptions{LeaderEpoch: w.epoch})
 		require.NoError(w.t, err)
 		require.True(w.t, again.Duplicate)
 		require.Equal(w.t, m.last.BaseOffset, again.BaseOffset)
@@ -365,62 +644,112 @@ func TestCrashAtEveryOperationLosesNothingAcknowledged(t *testing.T) {
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()
-			crashes := 0
-			for at := 5; at < 900; at += 1 + int(seed+uint64(at))%4 {
-				crashHistory(t, seed, at)
-				crashes++
+			at := 1
+			for ; at < 3000; at++ {
+				h := history{seed: seed, at: at}
+				ended := h.run()
+				h.report(t)
+				if ended {
+					break
+				}
 			}
-			t.Logf("%d crashes", crashes)
+			t.Logf("%d crashes", at)
 		})
 	}
 }
 
-// crashHistory runs the history of a seed, with the disk stopping at operation at, and again some operations later.
-func crashHistory(t *testing.T, seed uint64, at int) {
-	w := &crashWorld{t: t, r: rand.New(rand.NewPCG(seed, 7)), fs: newMemFS(), models: map[string]*model{}, gone: map[string]bool{}}
+// history is one run: a seed, and the operation at which the disk stops.
+type history struct {
+	seed   uint64
+	at     int
+	steps  int // at most, 250
+	focus  string // the only topic; "" for all
+	ignore func(site string) bool
+	seen   map[string][]int
+	// fates, when set, says what the first crash leaves: see memFS.crashWith.
+	fates *[2]int
+
+	found string // what was wrong
+	trace []string
+}
+
+func (h *history) report(t testing.TB) {
+	t.Helper()
+	if h.found == "" {
+		return
+	}
+	for _, s := range h.trace {
+		t.Log("  " + s)
+	}
+	t.Fatalf("seed %d, crash at operation %d: %s", h.seed, h.at, h.found)
+}
+
+// run runs the history, with the disk stopping at operation at, and perhaps again some operations later. It returns true when it
+// ended before the crash.
+func (h *history) run() (ended bool) {
+	w := &crashWorld{t: &judge{}, focus: h.focus, r: rand.New(rand.NewPCG(h.seed, 7)), fs: newMemFS(), models: map[string]*model{}, gone: map[string]bool{}}
+	w.now.Store(1_700_000_000_000)
+	stop := func() {
+		w.fs.mu.Lock()
+		w.fs.failAt = 1 // the old process is gone, whatever its goroutines still try
+		w.fs.mu.Unlock()
+		if w.d != nil {
+			_ = w.d.Close()
+			w.d = nil
+		}
+	}
 	defer func() {
-		if t.Failed() && len(w.trace) > 0 {
-			t.Logf("seed %d, crash at operation %d; last steps:", seed, at)
-			for _, s := range w.trace {
-				t.Log("  " + s)
+		h.trace = w.trace
+		if r := recover(); r != nil {
+			if _, ok := r.(verdict); !ok {
+				panic(r)
 			}
+			h.found = w.t.found.String()
+			stop()
 		}
 	}()
-	w.fs.failAt = at
+	w.fs.failAt = h.at
 	for round := range 3 {
+		w.fs.mu.Lock()
+		w.fs.ignore, w.fs.seen = h.ignore, h.seen
+		w.fs.mu.Unlock()
 		err := w.open()
 		if err == nil && round > 0 {
 			w.verify()
 		}
-		for range 400 {
+		steps := 250
+		if round > 0 {
+			steps = 60
+		}
+		for range steps {
 			if err != nil {
 				break
 			}
 			err = w.step()
 		}
 		if err != nil && !errors.Is(err, errInjected) && !errors.Is(err, ErrStorage) {
-			require.NoError(t, err)
+			require.NoError(w.t, err)
 		}
 		w.note("crash in round %d: %v", round, err)
-		choices := rand.New(rand.NewPCG(seed, uint64(at*10+round)))
-		disk := w.fs.crash(choices)
-		w.fs.mu.Lock()
-		w.fs.failAt = 1 // the old process is gone, whatever its goroutines still try
-		w.fs.mu.Unlock()
-		if w.d != nil {
-			_ = w.d.Close()
+		choices := rand.New(rand.NewPCG(h.seed, uint64(h.at*10+round)))
+		var disk *memFS
+		if h.fates != nil && round == 0 {
+			disk = w.fs.crashWith(choices, h.fates[0], h.fates[1])
+		} else {
+			disk = w.fs.crash(choices)
 		}
-		if err == nil {
-			return // the history ended before the crash
+		stop()
+		if err == nil && round == 0 {
+			return true // the history ended before the crash
 		}
 		w.fs = disk
 		if round == 0 && choices.IntN(2) == 0 {
 			w.fs.failAt = 1 + choices.IntN(120) // crash again, perhaps during recovery
 		}
 	}
-	w.d = nil
 	w.fs.failAt = 0
-	require.NoError(t, w.open())
+	require.NoError(w.t, w.open())
 	w.verify()
-	require.NoError(t, w.d.Close())
+	require.NoError(w.t, w.d.Close())
+	return false
 }

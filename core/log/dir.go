@@ -171,6 +171,9 @@ func (d *Dir) load() error {
 		}
 		return err
 	}
+	if err := d.forgetStale(recovery, starts); err != nil {
+		return err
+	}
 	d.log.Info("log directory is open", "dir", d.path, "partitions", len(d.logs), "clean", d.clean,
 		"damaged", len(d.corrupted), "took", time.Since(began).Round(time.Millisecond))
 	return nil

@@ -110,6 +110,9 @@ func (d *Dir) writeStarts() error {
 		if start := l.start.Load(); len(segs) > 0 && start > segs[0].base {
 			m[topicPartition{l.topic, l.partition}] = start
 		}
+		if at := l.resetAt.Load(); at != NoOffset {
+			m[topicPartition{l.topic, l.partition}] = at
+		}
 	}
 	if err := d.writeOffsets(fileLogStart, m); err != nil {
 		return d.fail(err)
@@ -173,6 +176,28 @@ func (d *Dir) forgetCheckpoints(tp topicPartition) error {
 	return d.writeStarts()
 }
 
+// forgetStale takes partitions that are gone out of the checkpoints when the directory is opened: a crash came between their deletion
+// and that. The offsets would be applied to a new partition of the name.
+func (d *Dir) forgetStale(recovery, starts map[topicPartition]int64) error {
+	stale := false
+	for _, m := range []map[topicPartition]int64{recovery, starts, d.cleanerFile} {
+		for tp := range m {
+			if _, ok := d.logs[tp]; !ok {
+				delete(m, tp)
+				stale = true
+			}
+		}
+	}
+	if !stale {
+		return nil
+	}
+	err := errors.Join(d.writeOffsets(fileRecoveryPoint, recovery), d.writeOffsets(fileCleaner, d.cleanerFile))
+	if err == nil {
+		err = d.writeStarts()
+	}
+	return err
+}
+
 // flushDue syncs what flush.ms asks for.
 func (d *Dir) flushDue(ctx context.Context) error {
 	now := d.nowMs()
@@ -202,41 +227,57 @@ func (d *Dir) expireProducers(context.Context) error {
 	return nil
 }
 
-// retain applies retention to all partitions.
+// retain applies retention to all partitions. The starts rise, and are on disk, before the files go: a crash in between must not
+// show a log with a hole in what was expired.
 func (d *Dir) retain(ctx context.Context) error {
 	var err error
+	note := func(l *Log, lerr error) {
+		if lerr != nil && !errors.Is(lerr, ErrClosed) {
+			err = errors.Join(err, fmt.Errorf("retention of %s: %w", l.id, lerr))
+		}
+	}
+	var expired []*Log
 	raised := false
 	for _, l := range d.Logs() {
 		if ctx.Err() != nil || d.failure() != nil {
 			break
 		}
-		n, lerr := l.retain()
-		raised = raised || n > 0
-		if lerr != nil && !errors.Is(lerr, ErrClosed) {
-			err = errors.Join(err, fmt.Errorf("retention of %s: %w", l.id, lerr))
+		n, up, lerr := l.expire()
+		raised = raised || up
+		if n > 0 {
+			expired = append(expired, l)
 		}
+		note(l, lerr)
 	}
 	if raised {
+		if cerr := d.checkpointStarts(); cerr != nil {
+			return errors.Join(err, cerr)
+		}
+	}
+	for _, l := range expired {
+		note(l, l.dropExpired())
+	}
+	if len(expired) > 0 {
 		err = errors.Join(err, d.checkpointStarts())
 	}
 	return err
 }
 
-// retain deletes the oldest segments that the start offset, retention.ms or retention.bytes have no room for, as long as
-// they lie below the high watermark. It returns how many went.
-func (l *Log) retain() (int, error) {
+// expire raises the start past the oldest segments that the start offset, retention.ms or retention.bytes have no room for, as
+// long as they lie below the high watermark. It returns how many segments are to go, and whether the start rose.
+func (l *Log) expire() (n int, raised bool, err error) {
 	if !l.configured.Load() {
-		return 0, nil
+		return 0, false, nil
 	}
 	l.cleanMu.Lock()
 	defer l.cleanMu.Unlock()
 	if err := l.check(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	cfg, now, hw := l.config(), l.d.nowMs(), l.highWatermark()
 	segs := l.list()
 	start, over := l.start.Load(), l.Size()-cfg.RetentionBytes
-	n := 0
+	upTo := start
 	for i, s := range segs {
 		next := l.end.Load()
 		if i+1 < len(segs) {
@@ -253,7 +294,7 @@ func (l *Log) retain() (int, error) {
 		case cfg.Delete && cfg.RetentionMs >= 0:
 			ts, _, err := s.largestTimestamp()
 			if err != nil {
-				return 0, err
+				return 0, false, err
 			}
 			if ts < 0 {
 				if ts = s.created; i+1 < len(segs) {
@@ -272,19 +313,40 @@ func (l *Log) retain() (int, error) {
 		}
 		over -= size
 		l.d.log.Info("segment expired", "partition", l.id, "baseOffset", s.base, "bytes", size, "because", why)
+		upTo = next
 		n++
 	}
+	return n, l.raiseStart(upTo), nil
+}
+
+// dropExpired deletes the segments below the start, durably.
+func (l *Log) dropExpired() error {
+	l.cleanMu.Lock()
+	defer l.cleanMu.Unlock()
+	if err := l.check(); err != nil {
+		return err
+	}
+	segs, start, n := l.list(), l.start.Load(), 0
+	for ; n < len(segs); n++ {
+		next := l.end.Load()
+		if n+1 < len(segs) {
+			next = segs[n+1].base
+		}
+		if next > start || n+1 == len(segs) && segs[n].size.Load() == 0 {
+			break
+		}
+	}
 	if n == 0 {
-		return 0, nil
+		return nil
 	}
 	if err := l.dropSegments(n); err != nil {
-		return 0, err
+		return err
 	}
 	// Before the checkpoint of start offsets forgets them: the files must not come back after a crash.
 	if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
-		return 0, l.d.fail(err)
+		return l.d.fail(err)
 	}
-	return n, nil
+	return nil
 }
 
 // modified is the time of the last change of a segment's file, in milliseconds; for records without timestamps.

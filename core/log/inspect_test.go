@@ -25,6 +25,7 @@ func inspected(t *testing.T) (dir, folder string) {
 	require.NoError(t, err)
 	put := func(b []byte, o AppendOptions) {
 		t.Helper()
+		o.Guard = Unverified
 		_, err := l.Append(b, o)
 		require.NoError(t, err)
 	}

@@ -41,15 +41,7 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 	}
 	l.start.Store(start)
 	if len(fo.bases) == 0 {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if err := l.resetTo(start); err != nil {
-			return err
-		}
-		l.active.unpin()
-		l.activeFile = nil
-		l.synced.Store(start)
-		return nil
+		return l.beginAt(start)
 	}
 	l.start.Store(max(start, fo.bases[0]))
 	segs := make([]*segment, len(fo.bases))
@@ -61,7 +53,9 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 		segs[i] = l.newSegment(base)
 		segs[i].size.Store(fo.sizes[base])
 		segs[i].active = i == len(segs)-1
-		if !clean && base <= recoveryPoint {
+		// A segment that begins at the recovery point may have been begun after it was written: then the indexes of the one
+		// before are not synced.
+		if !clean && base < recoveryPoint {
 			from = i
 		}
 	}
@@ -96,16 +90,23 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 	}
 	if l.start.Load() > l.end.Load() {
 		l.d.log.Warn("log ends before its start and begins anew there", "partition", l.id, "end", l.end.Load(), "start", l.start.Load())
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if err := l.resetTo(l.start.Load()); err != nil {
-			return err
-		}
-		l.active.unpin()
-		l.activeFile = nil
+		return l.beginAt(l.start.Load())
 	}
 	l.synced.Store(l.end.Load())
 	return nil
+}
+
+// beginAt makes the log empty at an offset, durably.
+func (l *Log) beginAt(start int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.resetTo(start); err != nil {
+		return err
+	}
+	l.active.unpin()
+	l.activeFile, l.newFile = nil, false
+	l.synced.Store(start)
+	return l.d.fs.SyncDir(l.dirPath())
 }
 
 // readFolder lists the folder and removes what a crash left half done.
@@ -310,9 +311,6 @@ func (l *Log) reindex(s *segment, p *producers) (int64, error) {
 		return 0, err
 	}
 	defer s.release()
-	if err := removeIfExists(l.d.fs, s.path(suffixTxnIndex)); err != nil {
-		return 0, err
-	}
 	var aborted []AbortedTxn
 	end, interval := s.base, l.config().IndexIntervalBytes
 	s.imu.Lock()
@@ -337,9 +335,12 @@ func (l *Log) reindex(s *segment, p *producers) (int64, error) {
 		return 0, err
 	}
 	if len(aborted) > 0 {
-		if err := writeFile(l.d.fs, s.path(suffixTxnIndex), formatTxnIndex(aborted), true); err != nil {
-			return 0, err
-		}
+		err = s.writeBeside(s.path(suffixTxnIndex), formatTxnIndex(aborted), true)
+	} else {
+		err = removeIfExists(l.d.fs, s.path(suffixTxnIndex))
+	}
+	if err != nil {
+		return 0, err
 	}
 	s.loaded, s.maxKnown = true, true
 	if s.active {

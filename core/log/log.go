@@ -35,6 +35,8 @@ type Log struct {
 	ending   atomic.Bool  // there is one of the second kind
 	// recoveryCap bounds the recovery point while a truncation runs.
 	recoveryCap atomic.Int64
+	// resetAt is where the log is about to begin anew, or NoOffset.
+	resetAt atomic.Int64
 	// truncations is odd while a truncation runs and grows with each: readers repeat when it changed under them.
 	truncations atomic.Int64
 
@@ -83,6 +85,7 @@ func (d *Dir) newLog(topic string, partition int32, cfg Config, configured bool)
 	l.hw.Store(-1)
 	l.firstTxn.Store(math.MaxInt64)
 	l.recoveryCap.Store(math.MaxInt64)
+	l.resetAt.Store(NoOffset)
 	l.segs.Store(&[]*segment{})
 	l.rollJitter()
 	return l
@@ -361,7 +364,8 @@ func (l *Log) openSegment(base int64) error {
 	if old := l.active; old != nil {
 		old.imu.Lock()
 		err := old.ensure() // nothing may have been appended since it was opened
-		if err == nil {
+		saved := err == nil && old.saved
+		if err == nil && !saved {
 			err = old.writeIndexes("", false)
 		}
 		if err == nil {
@@ -372,7 +376,9 @@ func (l *Log) openSegment(base int64) error {
 		if err != nil {
 			return err
 		}
-		l.unsyncedIdx = append(l.unsyncedIdx, old)
+		if !saved {
+			l.unsyncedIdx = append(l.unsyncedIdx, old)
+		}
 		if old.preallocated && l.activeFile != nil {
 			if err := l.activeFile.Truncate(old.size.Load()); err != nil {
 				return fmt.Errorf("trim segment: %w", err)
@@ -463,6 +469,9 @@ func (l *Log) writeClean() error {
 		s.imu.Lock()
 		err := s.writeIndexes("", true)
 		s.imu.Unlock()
+		if err == nil {
+			err = syncFile(l.d.fs, s.path(suffixTxnIndex))
+		}
 		if err != nil {
 			return err
 		}

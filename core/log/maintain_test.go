@@ -136,11 +136,11 @@ func TestRetentionBySizeKeepsAtLeastThatMuchAndStopsAtTheHighWatermark(t *testin
 	}
 	require.NoError(t, l.Sync())
 	l.SetHighWatermark(3)
-	_, err := l.retain()
+	err := l.d.retain(t.Context())
 	require.NoError(t, err)
 	require.EqualValues(t, 2, l.StartOffset())
 	l.SetHighWatermark(20)
-	_, err = l.retain()
+	err = l.d.retain(t.Context())
 	require.NoError(t, err)
 	require.Less(t, l.Size(), int64(700))
 	require.GreaterOrEqual(t, l.Size(), int64(500))

@@ -2,24 +2,29 @@ package log
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // memFS is a file system in memory that forgets like a real one: what was not synced may be gone after a crash, in part or
-// entirely, and a new name may be gone when its directory was not synced. It can fail from a chosen operation on, which is
-// how a test stops the world at a point, and crash gives what a disk would hold then.
+// entirely, and a new name may be gone when its directory was not synced. It can fail at chosen operations, which is how a
+// test stops the world at a point, fill up, and flip bits; crash gives what a disk would hold then. It never lies about a
+// sync, unless a test has it ignore one on purpose (to see that the tests notice).
 //
-// Directories keep a journal of the operations since their last sync: a crash keeps a prefix of it, as journaling file systems
-// do. Files keep a journal of writes: a crash keeps a prefix with the write after it torn, or any subset of them.
+// Directories keep a journal of the operations since their last sync. A crash keeps none of them, all, a prefix, as journaling
+// file systems do, or any subset, as POSIX allows. Files keep a journal of writes: a crash keeps none, all, a prefix with the
+// write after it torn, any subset of them, or any subset of their sectors.
 type memFS struct {
 	mu   sync.Mutex
 	root *memDir
@@ -28,7 +33,21 @@ type memFS struct {
 	failAt int
 	// failOnce makes only the operation of that number fail.
 	failOnce int
-	locked   bool
+	// judge, when set, may fail any operation, reads included.
+	judge func(op memOp) error
+	// capacity bounds the bytes of all files, 0 for no bound: a write that has no room is cut short with ENOSPC.
+	capacity int64
+	used     int64
+	// ignore makes the syncs of a call site do nothing; seen, when not nil, notes the operations of each call site.
+	ignore func(site string) bool
+	seen   map[string][]int
+	locked bool
+}
+
+// memOp is an operation as judge sees it.
+type memOp struct {
+	kind string // open, create, read, write, truncate, sync, syncdir, mkdir, rename, remove
+	name string
 }
 
 type memDir struct {
@@ -53,17 +72,80 @@ type memWrite struct {
 
 var errInjected = errors.New("injected failure")
 
+// sectorSize is the unit that a disk writes at once.
+const sectorSize = 512
+
 func newMemFS() *memFS { return &memFS{root: newMemDir()} }
 
 func newMemDir() *memDir { return &memDir{now: map[string]*memNode{}, durable: map[string]*memNode{}} }
 
 // op counts a changing operation and fails it when its time has come. Call with mu held.
-func (m *memFS) op() error {
+func (m *memFS) op(kind, name string) error {
 	m.ops++
 	if m.failAt > 0 && m.ops >= m.failAt || m.failOnce > 0 && m.ops == m.failOnce {
 		return errInjected
 	}
+	if m.judge != nil {
+		return m.judge(memOp{kind, name})
+	}
 	return nil
+}
+
+// peek asks judge about an operation that changes nothing. Call with mu held.
+func (m *memFS) peek(kind, name string) error {
+	if m.judge != nil {
+		return m.judge(memOp{kind, name})
+	}
+	return nil
+}
+
+// syncOp is op for a sync; skip says that a test wants it to do nothing.
+func (m *memFS) syncOp(kind, name string) (skip bool, err error) {
+	if m.ignore == nil && m.seen == nil {
+		return false, m.op(kind, name)
+	}
+	site := syncSite(kind)
+	if m.seen != nil {
+		m.seen[site] = append(m.seen[site], m.ops+1)
+	}
+	if err := m.op(kind, name); err != nil {
+		return false, err
+	}
+	return m.ignore != nil && m.ignore(site), nil
+}
+
+// syncSite names the place in this package that asked for a sync: the functions up to the first that is no helper, with line
+// numbers only to tell several in one function apart.
+func syncSite(kind string) string {
+	var pcs [16]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
+	site := kind
+	for range 4 {
+		f, more := frames.Next()
+		_, name, _ := strings.Cut(filepath.Base(f.Function), ".")
+		site += fmt.Sprintf(" < %s:%d", name, f.Line)
+		switch name {
+		case "syncFile", "writeFile", "replaceFile", "(*segment).writeBeside", "(*Dir).writeOffsets", "(*segment).writeIndexes", "(*Log).swap.func1", "(*Log).writeSnapshot",
+			"(*epochCache).flush", "(*Dir).writeStarts":
+		default:
+			return site
+		}
+		if !more {
+			break
+		}
+	}
+	return site
+}
+
+// grow takes room for a file that becomes larger or smaller; short is how many bytes of want there are.
+func (m *memFS) grow(want int64) (short int64, err error) {
+	if want > 0 && m.capacity > 0 && m.used+want > m.capacity {
+		short = max(0, m.capacity-m.used)
+		m.used += short
+		return short, &fs.PathError{Op: "write", Path: "mem", Err: syscall.ENOSPC}
+	}
+	m.used += want
+	return want, nil
 }
 
 // find walks to a folder.
@@ -104,21 +186,25 @@ func (m *memFS) OpenFile(name string, flag int) (File, error) {
 	if !ok && flag&os.O_CREATE == 0 {
 		return nil, fs.ErrNotExist
 	}
+	if err := m.peek("open", name); err != nil {
+		return nil, err
+	}
 	if !ok {
-		if err := m.op(); err != nil {
+		if err := m.op("create", name); err != nil {
 			return nil, err
 		}
 		n = &memNode{mod: time.Now()}
 		d.do(func(e map[string]*memNode) { e[base] = n })
 	}
 	if flag&os.O_TRUNC != 0 && len(n.data) > 0 {
-		if err := m.op(); err != nil {
+		if err := m.op("truncate", name); err != nil {
 			return nil, err
 		}
+		_, _ = m.grow(-int64(len(n.data)))
 		n.data = nil
 		n.journal = append(n.journal, memWrite{})
 	}
-	return &memFile{m, n}, nil
+	return &memFile{m, n, name}, nil
 }
 
 func (m *memFS) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -163,7 +249,7 @@ func (m *memFS) MkdirAll(name string) error {
 	if _, ok := d.now[base]; ok {
 		return nil
 	}
-	if err := m.op(); err != nil {
+	if err := m.op("mkdir", name); err != nil {
 		return err
 	}
 	n := &memNode{sub: newMemDir(), mod: time.Now()}
@@ -174,7 +260,7 @@ func (m *memFS) MkdirAll(name string) error {
 func (m *memFS) Rename(from, to string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	if err := m.op("rename", from); err != nil {
 		return err
 	}
 	d, a, err := m.dir(from)
@@ -185,14 +271,18 @@ func (m *memFS) Rename(from, to string) error {
 		return errors.New("rename across directories")
 	}
 	b := filepath.Base(to)
-	if _, ok := d.now[a]; !ok {
+	n, ok := d.now[a]
+	if !ok {
 		return fs.ErrNotExist
 	}
+	if old, ok := d.now[b]; ok {
+		_, _ = m.grow(-int64(len(old.data)))
+	}
 	d.do(func(e map[string]*memNode) {
-		if n, ok := e[a]; ok {
+		if e[a] == n {
 			delete(e, a)
-			e[b] = n
 		}
+		e[b] = n
 	})
 	return nil
 }
@@ -204,17 +294,30 @@ func (m *memFS) Remove(name string) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := d.now[base]; !ok {
+	n, ok := d.now[base]
+	if !ok {
 		return fs.ErrNotExist
 	}
-	if err := m.op(); err != nil {
+	if err := m.op("remove", name); err != nil {
 		return err
 	}
-	d.do(func(e map[string]*memNode) { delete(e, base) })
+	_, _ = m.grow(-int64(len(n.data)))
+	d.do(func(e map[string]*memNode) {
+		if e[base] == n {
+			delete(e, base)
+		}
+	})
 	return nil
 }
 
 func (m *memFS) RemoveAll(name string) error {
+	if es, err := m.ReadDir(name); err == nil {
+		for _, e := range es {
+			if err := m.RemoveAll(filepath.Join(name, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
 	if err := m.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -224,7 +327,8 @@ func (m *memFS) RemoveAll(name string) error {
 func (m *memFS) SyncDir(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.op(); err != nil {
+	skip, err := m.syncOp("syncdir", name)
+	if err != nil || skip {
 		return err
 	}
 	d, err := m.find(name)
@@ -253,13 +357,17 @@ func (m *memFS) Lock(string) (io.Closer, error) {
 }
 
 type memFile struct {
-	m *memFS
-	n *memNode
+	m    *memFS
+	n    *memNode
+	name string
 }
 
 func (f *memFile) ReadAt(p []byte, pos int64) (int, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
+	if err := f.m.peek("read", f.name); err != nil {
+		return 0, err
+	}
 	if pos >= int64(len(f.n.data)) {
 		return 0, io.EOF
 	}
@@ -273,23 +381,29 @@ func (f *memFile) ReadAt(p []byte, pos int64) (int, error) {
 func (f *memFile) WriteAt(p []byte, pos int64) (int, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	if err := f.m.op(); err != nil {
+	if err := f.m.op("write", f.name); err != nil {
 		return 0, err
 	}
-	w := memWrite{pos, slices.Clone(p)}
-	f.n.data = w.apply(f.n.data)
-	f.n.journal = append(f.n.journal, w)
-	f.n.mod = time.Now()
-	return len(p), nil
+	more := max(0, pos+int64(len(p))-int64(len(f.n.data)))
+	room, err := f.m.grow(more)
+	p = p[:int64(len(p))-more+room]
+	if len(p) > 0 {
+		w := memWrite{pos, slices.Clone(p)}
+		f.n.data = w.apply(f.n.data)
+		f.n.journal = append(f.n.journal, w)
+		f.n.mod = time.Now()
+	}
+	return len(p), err
 }
 
 func (f *memFile) Truncate(size int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	if err := f.m.op(); err != nil {
+	if err := f.m.op("truncate", f.name); err != nil {
 		return err
 	}
 	w := memWrite{pos: size}
+	_, _ = f.m.grow(min(size, int64(len(f.n.data))) - int64(len(f.n.data)))
 	f.n.data = w.apply(f.n.data)
 	f.n.journal = append(f.n.journal, w)
 	return nil
@@ -310,7 +424,8 @@ func (w memWrite) apply(data []byte) []byte {
 func (f *memFile) Sync() error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	if err := f.m.op(); err != nil {
+	skip, err := f.m.syncOp("sync "+strings.TrimLeft(filepath.Base(f.name), "0123456789"), f.name)
+	if err != nil || skip {
 		return err
 	}
 	f.n.durable, f.n.journal = slices.Clone(f.n.data), nil
@@ -348,24 +463,53 @@ func (i memInfo) Mode() fs.FileMode {
 }
 
 // crash returns the disk after a power loss now. r decides what of the unsynced survives.
-func (m *memFS) crash(r *rand.Rand) *memFS {
+func (m *memFS) crash(r *rand.Rand) *memFS { return m.crashWith(r, r.IntN(5), r.IntN(4)) }
+
+// crashWith is crash with the fates of files (see memNode.afterCrash) and directories (see memDir.afterCrash) chosen.
+func (m *memFS) crashWith(r *rand.Rand, files, dirs int) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &memFS{root: m.root.afterCrash(r, r.IntN(4))}
+	out := &memFS{root: m.root.afterCrash(r, files, dirs), capacity: m.capacity}
+	out.used = out.root.bytes()
+	return out
 }
 
-func (d *memDir) afterCrash(r *rand.Rand, mode int) *memDir {
+func (d *memDir) bytes() int64 {
+	n := int64(0)
+	for _, e := range d.now {
+		n += int64(len(e.data))
+		if e.sub != nil {
+			n += e.sub.bytes()
+		}
+	}
+	return n
+}
+
+func (d *memDir) afterCrash(r *rand.Rand, files, dirs int) *memDir {
 	entries := maps.Clone(d.durable)
-	for _, fn := range d.journal[:r.IntN(len(d.journal)+1)] {
-		fn(entries)
+	prefix := r.IntN(len(d.journal) + 1)
+	for i, fn := range d.journal {
+		keep := false
+		switch dirs {
+		case 0: // nothing that was not synced
+		case 1:
+			keep = true
+		case 2: // a prefix
+			keep = i < prefix
+		case 3: // any of them
+			keep = r.IntN(2) == 0
+		}
+		if keep {
+			fn(entries)
+		}
 	}
 	out := newMemDir()
 	for _, base := range slices.Sorted(maps.Keys(entries)) { // the same choices for the same seed
 		n := &memNode{mod: entries[base].mod}
 		if sub := entries[base].sub; sub != nil {
-			n.sub = sub.afterCrash(r, mode)
+			n.sub = sub.afterCrash(r, files, dirs)
 		} else {
-			n.data = entries[base].afterCrash(r, mode)
+			n.data = entries[base].afterCrash(r, files)
 			n.durable = slices.Clone(n.data)
 		}
 		out.now[base], out.durable[base] = n, n
@@ -403,6 +547,36 @@ func (n *memNode) afterCrash(r *rand.Rand, mode int) []byte {
 				data = w.apply(data)
 			}
 		}
+	case 4: // any of their sectors; the file has its size
+		before := slices.Clone(data)
+		for _, w := range n.journal {
+			data = w.apply(data)
+		}
+		for at := 0; at < len(data); at += sectorSize {
+			if r.IntN(2) == 0 {
+				continue
+			}
+			end := min(at+sectorSize, len(data))
+			clear(data[at:end])
+			if at < len(before) {
+				copy(data[at:end], before[at:])
+			}
+		}
 	}
 	return data
+}
+
+// flip damages a byte of a file, as a decaying disk does.
+func (m *memFS) flip(name string, pos int64, mask byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	d, base, err := m.dir(name)
+	if err != nil || d.now[base] == nil || pos >= int64(len(d.now[base].data)) {
+		return
+	}
+	n := d.now[base]
+	n.data[pos] ^= mask
+	if pos < int64(len(n.durable)) {
+		n.durable[pos] ^= mask
+	}
 }

@@ -18,7 +18,7 @@ import (
 //   - Damage: a valid batch follows the bad bytes. Those bytes were once good, so they are reported, the original file is kept
 //     as <base>.log.corrupt, and the log goes on with what is valid. Readers see a gap in the offsets, as after compaction.
 //   - Damage that can be undone: base offset, length and magic are not under the checksum, and when only they are wrong the
-//     neighbours and the checksum itself tell what they were.
+//     neighbours and the checksum itself tell what they were. So with the leader epoch, which never falls.
 //
 // What "valid" means matters, because the value of a record may itself contain record batches (a mirrored topic, a
 // backup). A batch is looked for inside the bytes that another one claims only if that claim is impossible, or if the claimant's
@@ -54,6 +54,7 @@ type scan struct {
 	size          int64
 	base, limit   int64
 	recoveryPoint int64
+	epoch         int32 // of the last good batch
 	out           findings
 }
 
@@ -66,7 +67,7 @@ type head struct {
 func (h *head) b() batch.Batch { return batch.Batch(h.prefix[:]) }
 
 func scanSegment(f io.ReaderAt, size, base, limit, recoveryPoint int64) (findings, error) {
-	s := &scan{w: window{f: f, end: size, chunk: 1 << 20}, size: size, base: base, limit: limit, recoveryPoint: recoveryPoint}
+	s := &scan{w: window{f: f, end: size, chunk: 1 << 20}, size: size, base: base, limit: limit, recoveryPoint: recoveryPoint, epoch: NoEpoch}
 	s.out.next = base
 	pos := int64(0)
 	for pos < size {
@@ -181,13 +182,39 @@ func (s *scan) intact(pos int64, h *head) (int64, error) {
 			return pos + h.n, nil
 		}
 	}
-	if want != b.BaseOffset() || b.Magic() != 2 {
+	epoch, err := s.rightEpoch(pos, h)
+	if err != nil {
+		return 0, err
+	}
+	s.epoch = epoch
+	if want != b.BaseOffset() || b.Magic() != 2 || epoch != b.LeaderEpoch() {
 		b.SetBaseOffset(want)
+		b.SetLeaderEpoch(epoch)
 		b[batch.OffsetMagic] = 2
 		s.repair(pos, h)
 	}
 	s.out.next = want + delta + 1
 	return pos + h.n, nil
+}
+
+// rightEpoch is the leader epoch of a batch. Epochs never fall in a log: one below that of the batch before is damaged, and so is one
+// above that of the batch after, if the neighbours agree without it.
+func (s *scan) rightEpoch(pos int64, h *head) (int32, error) {
+	e := h.b().LeaderEpoch()
+	switch {
+	case e == s.epoch:
+		return e, nil
+	case e < s.epoch:
+		return s.epoch, nil
+	}
+	after, ok, err := s.valid(pos+h.n, s.out.next)
+	if err != nil {
+		return 0, err
+	}
+	if next := after.b().LeaderEpoch(); ok && next < e && next >= s.epoch {
+		return max(s.epoch, next), nil
+	}
+	return e, nil
 }
 
 // search looks for where the log goes on after a batch at pos that is not as it should be.
@@ -418,21 +445,22 @@ func (l *Log) finishSwaps(fo *folder) error {
 		if err = errors.Join(err, f.Close()); err != nil {
 			return err
 		}
-		if err := l.removeSegmentFiles(base); err != nil {
-			return err
-		}
-		if err := l.d.fs.Rename(name+suffixSwap, name); err != nil {
-			return err
-		}
-		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
-			return err
-		}
+		// All that it replaces goes first, durably: beside the new log, an old index or segment would be believed.
 		for _, b := range fo.bases {
 			if b > base && b < found.next {
 				if err := l.removeSegmentFiles(b); err != nil {
 					return err
 				}
 			}
+		}
+		if err := l.removeSegmentFiles(base); err != nil {
+			return err
+		}
+		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
+			return err
+		}
+		if err := l.d.fs.Rename(name+suffixSwap, name); err != nil {
+			return err
 		}
 		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
 			return err

@@ -76,6 +76,9 @@ type segment struct {
 	hints     [4]readHint
 	hint      int
 	sinceLast int64 // bytes since the last entry of the offset index
+	// saved says that the index files are on disk as they are in memory. They must not be written again then: the recovery point
+	// may have passed them, and a crash in between would leave them torn and trusted.
+	saved bool
 }
 
 // readHint says where the batch with an offset begins.
@@ -234,7 +237,7 @@ func (s *segment) load() error {
 	if s.times, err = parseTimeIndex(p); err != nil {
 		return fmt.Errorf("load %s: %w", s.path(suffixTimeIndex), err)
 	}
-	s.loaded = true
+	s.loaded, s.saved = true, true
 	if n := len(s.times); n > 0 && !s.maxKnown {
 		s.maxTs, s.maxTsRel, s.maxKnown = s.times[n-1].ts, s.times[n-1].rel, true
 	}
@@ -303,6 +306,7 @@ func (s *segment) largestTimestamp() (ts, offset int64, err error) {
 
 // add notes a batch that was written at pos. Call with imu held or the segment not shared yet.
 func (s *segment) add(pos int64, lastOffset, maxTs int64, size int64, interval int64) {
+	s.saved = false
 	if !s.firstOK {
 		s.firstTs, s.firstOK = maxTs, true
 	}
@@ -327,16 +331,29 @@ func (s *segment) addTime() {
 	s.times = append(s.times, timeEntry{s.maxTs, s.maxTsRel})
 }
 
-// writeIndexes writes the index files as they are in memory. Call with imu held.
+// writeIndexes writes the index files as they are in memory. With sync they are durable, but for their names, and each is put in
+// place at once: the recovery point may have passed the segment, and what is in place then is believed. Call with imu held.
 func (s *segment) writeIndexes(suffix string, sync bool) error {
 	s.addTime() // the last entry is the segment's largest timestamp
-	if err := writeFile(s.l.d.fs, s.path(suffixIndex)+suffix, formatOffsetIndex(s.offsets), sync); err != nil {
+	if err := s.writeBeside(s.path(suffixIndex)+suffix, formatOffsetIndex(s.offsets), sync); err != nil {
 		return fmt.Errorf("write offset index: %w", err)
 	}
-	if err := writeFile(s.l.d.fs, s.path(suffixTimeIndex)+suffix, formatTimeIndex(s.times), sync); err != nil {
+	if err := s.writeBeside(s.path(suffixTimeIndex)+suffix, formatTimeIndex(s.times), sync); err != nil {
 		return fmt.Errorf("write time index: %w", err)
 	}
+	s.saved = sync && suffix == ""
 	return nil
+}
+
+// writeBeside writes a file of the segment; with sync by way of a temporary one.
+func (s *segment) writeBeside(name string, p []byte, sync bool) error {
+	if !sync {
+		return writeFile(s.l.d.fs, name, p, false)
+	}
+	if err := writeFile(s.l.d.fs, name+suffixTmp, p, true); err != nil {
+		return err
+	}
+	return s.l.d.fs.Rename(name+suffixTmp, name)
 }
 
 // rebuild scans the segment and writes its offset and time index anew. Call with imu held.

@@ -108,8 +108,14 @@ func (l *Log) swap(group []*segment, w *segmentWriter) error {
 		defer s.imu.Unlock()
 	}
 	err := steps(func() error {
-		for _, s := range group {
+		for i, s := range group {
 			if err := s.deleteFiles(); err != nil {
+				return err
+			}
+			if i == len(group)-1 {
+				break // steps syncs
+			}
+			if err := fsys.SyncDir(dir); err != nil {
 				return err
 			}
 		}

@@ -22,12 +22,15 @@ func (l *Log) TruncateTo(offset int64) error {
 	if offset >= l.end.Load() {
 		return nil
 	}
+	if offset <= l.list()[0].base {
+		return l.truncate(func() error { return l.resetTo(offset) }, offset, offset)
+	}
 	return l.truncate(func() error {
 		if offset <= l.list()[0].base {
-			return l.resetTo(offset)
+			return l.resetTo(offset) // retention was faster
 		}
 		return l.cutTo(offset)
-	}, offset)
+	}, offset, NoOffset)
 }
 
 // TruncateFullyAndStartAt empties the log and begins anew at offset: what a follower does whose leader has nothing left of
@@ -36,19 +39,26 @@ func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	return l.truncate(func() error { return l.resetTo(offset) }, 0)
+	return l.truncate(func() error { return l.resetTo(offset) }, 0, offset)
 }
 
 // truncate runs fn as a truncation: alone, with appends and syncs held off, and readers told to repeat.
 // The recovery point on disk is lowered to offset before: what is written in place of the removed batches must be
-// checked after a crash.
-func (l *Log) truncate(fn func() error, offset int64) error {
+// checked after a crash. When the log is to begin anew at reset, that is noted as well, for an opening that finds nothing left.
+func (l *Log) truncate(fn func() error, offset, reset int64) error {
 	l.cleanMu.Lock()
 	defer l.cleanMu.Unlock()
 	l.recoveryCap.Store(offset)
 	defer l.recoveryCap.Store(math.MaxInt64)
 	if err := l.d.checkpointRecovery(); err != nil {
 		return err
+	}
+	if reset != NoOffset {
+		l.resetAt.Store(reset)
+		defer l.resetAt.Store(NoOffset)
+		if err := l.d.checkpointStarts(); err != nil {
+			return err
+		}
 	}
 	l.syncMu.Lock()
 	l.mu.Lock()
@@ -58,6 +68,7 @@ func (l *Log) truncate(fn func() error, offset int64) error {
 		return ErrClosed
 	}
 	l.truncations.Add(1)
+	start := l.start.Load()
 	err := fn()
 	if err == nil {
 		end := l.end.Load()
@@ -71,6 +82,11 @@ func (l *Log) truncate(fn func() error, offset int64) error {
 		err = l.syncNow()
 	}
 	l.syncMu.Unlock()
+	l.resetAt.Store(NoOffset)
+	if err == nil && l.start.Load() != start {
+		// A start past the end of what is written from now on would have the next opening throw that away.
+		err = l.d.checkpointStarts()
+	}
 	if err != nil {
 		return l.d.fail(fmt.Errorf("truncate %s: %w", l.id, err))
 	}
@@ -81,10 +97,8 @@ func (l *Log) truncate(fn func() error, offset int64) error {
 
 // resetTo leaves one empty segment at offset. Call with mu held.
 func (l *Log) resetTo(offset int64) error {
-	for _, s := range l.list() {
-		if err := l.discard(s); err != nil {
-			return err
-		}
+	if err := l.discardAll(l.list()); err != nil {
+		return err
 	}
 	l.segs.Store(&[]*segment{})
 	l.active, l.activeFile, l.activeDirty, l.dirtySealed, l.unsyncedIdx = nil, nil, false, nil, nil
@@ -101,6 +115,20 @@ func (l *Log) resetTo(offset int64) error {
 		return err
 	}
 	return l.epochs.flush(l.d.fs, l.dirPath())
+}
+
+// discardAll removes segments for good from the newest to the oldest, each durably before the next: a crash in between leaves a log
+// without a hole.
+func (l *Log) discardAll(segs []*segment) error {
+	for _, s := range slices.Backward(segs) {
+		if err := l.discard(s); err != nil {
+			return err
+		}
+		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // discard removes a segment for good: nothing may bring back what a truncation took.
@@ -126,11 +154,8 @@ func (l *Log) cutTo(offset int64) error {
 	if segs[keep].base == offset {
 		keep-- // not the first: TruncateTo checked
 	}
-	// From the newest to the oldest, so that a crash in between leaves a log without a hole.
-	for i := len(segs) - 1; i > keep; i-- {
-		if err := l.discard(segs[i]); err != nil {
-			return err
-		}
+	if err := l.discardAll(segs[keep+1:]); err != nil {
+		return err
 	}
 	s := segs[keep]
 	l.dirtySealed = slices.DeleteFunc(l.dirtySealed, func(f dirtyFile) bool { return slices.Contains(segs[keep:], f.s) })
@@ -206,7 +231,7 @@ func (s *segment) truncateTxnIndex(end int64) error {
 		return err
 	}
 	ts = slices.DeleteFunc(ts, func(t AbortedTxn) bool { return t.LastOffset >= end })
-	return writeFile(s.l.d.fs, s.path(suffixTxnIndex), formatTxnIndex(ts), true)
+	return s.writeBeside(s.path(suffixTxnIndex), formatTxnIndex(ts), true)
 }
 
 // DeleteRecordsBefore moves the start of the log up to offset (KIP-107). It is checkpointed durably before it returns;
