@@ -80,6 +80,14 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.UnregisterBroker):           answer(b.unregisterBroker),
 		int16(kmsg.AddRaftVoter):               answer(b.addRaftVoter),
 		int16(kmsg.RemoveRaftVoter):            answer(b.removeRaftVoter),
+
+		int16(kmsg.DescribeACLs):                 answer(b.describeACLs),
+		int16(kmsg.CreateACLs):                   answer(b.createACLs),
+		int16(kmsg.DeleteACLs):                   answer(b.deleteACLs),
+		int16(kmsg.DescribeUserSCRAMCredentials): answer(b.describeUserScramCredentials),
+		int16(kmsg.AlterUserSCRAMCredentials):    answer(b.alterUserScramCredentials),
+		int16(kmsg.DescribeClientQuotas):         answer(b.describeClientQuotas),
+		int16(kmsg.AlterClientQuotas):            answer(b.alterClientQuotas),
 	}
 }
 

@@ -82,7 +82,7 @@ func (b *Broker) serve() {
 		b.serving.Add(1)
 		go func() {
 			defer b.serving.Done()
-			if err := b.server.Serve(bl.ctx, bl.l, bl.name); err != nil {
+			if err := b.server.ServeListener(bl.ctx, bl.l, b.listenerOptions(bl.name)); err != nil {
 				select {
 				case b.failed <- fmt.Errorf("listener %s: %w", bl.name, err):
 				default:

@@ -27,6 +27,9 @@ type metrics struct {
 	fetchRequests, failedFetch     atomic.Int64
 	requests                       []atomic.Int64 // by API key
 	syncs, syncNanos, failedSyncs  atomic.Int64
+	successfulAuth, failedAuth     atomic.Int64
+	expiredSessions, denied        atomic.Int64
+	throttled                      atomic.Int64
 
 	mu     sync.Mutex
 	topics map[string]*topicStats
@@ -109,6 +112,14 @@ var (
 	descAccepted       = desc("kafka_server_socket_server_metrics_connection_creation_total", "Connections accepted.")
 	descRejected       = desc("kafka_server_socket_server_metrics_connection_rejected_total", "Connections refused for a limit.")
 	descBadFrames      = desc("kafka_server_socket_server_metrics_bad_frames_total", "Connections closed for bytes that are no request.")
+	descAuthGood       = desc("kafka_server_socket_server_metrics_successful_authentication_total", "SASL authentications that succeeded.")
+	descAuthBad        = desc("kafka_server_socket_server_metrics_failed_authentication_total", "SASL authentications and TLS handshakes that failed.")
+	descExpired        = desc("kafka_server_socket_server_metrics_expired_connections_killed_count", "Connections closed since their client did not authenticate again.")
+	descStrangers      = desc("kafka_server_socket_server_metrics_unauthenticated_connections", "Connections that have not authenticated yet.")
+	descDenied         = desc("kafka_server_standardauthorizermetrics_denied_total", "Requests for a resource that the access control lists denied.")
+	descACLs           = desc("kafka_server_standardauthorizermetrics_acls_total_count", "Access control entries.")
+	descThrottled      = desc("kafka_server_throttled_requests_total", "Requests whose client was throttled by a quota.")
+	descCertExpires    = desc("kafka_server_ssl_certificate_not_after_seconds", "When the certificate of a listener ends, in seconds since 1970.", "listener")
 	descNetIn          = desc("kafka_server_socket_server_metrics_incoming_byte_total", "Bytes read from connections.")
 	descNetOut         = desc("kafka_server_socket_server_metrics_outgoing_byte_total", "Bytes written to connections.")
 	descQueuedBytes    = desc("kafka_network_requestchannel_requestmemory_bytes", "Memory of request frames held.")
@@ -137,6 +148,18 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descAccepted, float64(st.Accepted.Load()))
 	counter(descRejected, float64(st.Rejected.Load()))
 	counter(descBadFrames, float64(st.BadFrames.Load()))
+	counter(descAuthGood, float64(m.successfulAuth.Load()))
+	counter(descAuthBad, float64(m.failedAuth.Load()+st.FailedHandshakes.Load()))
+	counter(descExpired, float64(m.expiredSessions.Load()))
+	gauge(descStrangers, float64(m.b.server.Unauthenticated()))
+	counter(descDenied, float64(m.denied.Load()))
+	gauge(descACLs, float64(m.b.image().NumACLs()))
+	counter(descThrottled, float64(m.throttled.Load()))
+	for name, l := range m.b.security {
+		if at := l.Expires(); !at.IsZero() {
+			gauge(descCertExpires, float64(at.Unix()), name)
+		}
+	}
 	counter(descNetIn, float64(st.BytesIn.Load()))
 	counter(descNetOut, float64(st.BytesOut.Load()))
 	gauge(descQueuedBytes, float64(m.b.server.FrameBytes()))
