@@ -2,6 +2,7 @@ package s3
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -116,24 +117,37 @@ func definition() *configdef.Def {
 		{Name: "moldau.upload.concurrency", Type: configdef.Int, Default: 4, Check: configdef.Between(1, 64), Importance: configdef.Low, Group: gConn, Doc: "Uploads under way at once in a task. (moldau's own key.)"},
 		{Name: "moldau.scratch.dir", Type: configdef.String, Default: "", Importance: configdef.Low, Group: gConn, Doc: "Where scratch files go; not set: the system's folder for temporary files. (moldau's own key.)"},
 
+		{Name: "schema.cache.size", Type: configdef.Int, Default: 1000, Importance: configdef.Low, Group: gConn, Doc: "Has no effect: compiled schemas are kept with the schema itself, there is no cache to size."},
+		{Name: "max.files.scan.limit", Type: configdef.Int, Default: 100, Importance: configdef.Low, Group: gStorage, Doc: "Has no effect: an object that is there tells in its metadata where it ends, nothing is scanned."},
+		{Name: "s3.elastic.buffer.enable", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gStorage, Doc: "Has no effect: buffers always grow with what is in them, from moldau.buffer.bytes."},
+		{Name: "s3.elastic.buffer.init.capacity", Type: configdef.Int, Default: 131072, Check: configdef.AtLeast(1), Importance: configdef.Low, Group: gStorage, Doc: "Has no effect, as s3.elastic.buffer.enable."},
+		{Name: "s3.http.send.expect.continue", Type: configdef.Boolean, Default: true, Importance: configdef.Low, Group: gStorage, Doc: "Ask the store with Expect: 100-continue before large bodies are sent."},
+
+		// These act only beside a key below that is refused.
+		{Name: "keys.format.class", Type: configdef.Class, Default: classAvro, Importance: configdef.Low, Group: gConn, Doc: "The format of keys, with store.kafka.keys."},
+		{Name: "headers.format.class", Type: configdef.Class, Default: classAvro, Importance: configdef.Low, Group: gConn, Doc: "The format of headers, with store.kafka.headers."},
+		{Name: "tombstone.encoded.partition", Type: configdef.String, Default: "tombstone", Importance: configdef.Low, Group: gConn, Doc: "The partition path of tombstones, with behavior.on.null.values=write."},
+		{Name: "s3.object.tagging.key.value.pairs", Type: configdef.List, Default: "", Importance: configdef.Low, Group: gStorage, Doc: "Further tags, with s3.object.tagging."},
+		{Name: "s3.object.behavior.on.tagging.error", Type: configdef.String, Default: "ignore", Check: configdef.OneOf(true, "ignore", "fail"), Importance: configdef.Low, Group: gStorage, Doc: "What to do when tagging fails, with s3.object.tagging."},
+
 		{Name: "connect.meta.data", Type: configdef.Boolean, Default: true, Importance: configdef.Low, Group: gConn, Doc: "Keep Connect's own properties in Avro schemas.", Unsupported: "schemas always carry them"},
-		{Name: "enhanced.avro.schema.support", Type: configdef.Boolean, Default: true, Importance: configdef.Low, Group: gConn, Unsupported: "enhanced support is always on"},
-		{Name: "allow.optional.map.keys", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gConn, Unsupported: "optional map keys are not written"},
-		{Name: "schema.cache.size", Type: configdef.Int, Default: 1000, Importance: configdef.Low, Group: gConn, Unsupported: "compiled schemas are kept with the schema itself, there is no cache to size"},
+		{Name: "enhanced.avro.schema.support", Type: configdef.Boolean, Default: true, Importance: configdef.Low, Group: gConn, Doc: "Keep names of enumerations and packages in Avro schemas.", Unsupported: "enhanced support is always on"},
+		{Name: "allow.optional.map.keys", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gConn, Doc: "Write maps whose keys are optional.", Unsupported: "optional map keys are not written"},
+		{Name: "store.kafka.keys", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gConn, Doc: "Store keys beside values.", Unsupported: "keys are not stored beside values"},
+		{Name: "store.kafka.headers", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gConn, Doc: "Store headers beside values.", Unsupported: "headers are not stored beside values"},
+		{Name: "s3.object.tagging", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gStorage, Doc: "Tag objects with their offsets.", Unsupported: "objects are not tagged"},
+		{Name: "s3.wan.mode", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gStorage, Doc: "Use S3 transfer acceleration.", Unsupported: "the endpoint is chosen by store.url"},
+		{Name: "s3.send.digest", Type: configdef.Boolean, Default: false, Importance: configdef.Low, Group: gStorage, Doc: "Send an MD5 digest with each part.", Unsupported: "digests are not sent; TLS and the signature protect what is under way"},
+		{Name: "s3.sse.customer.key", Type: configdef.Password, Default: "", Importance: configdef.Low, Group: gStorage, Doc: "The key of SSE-C.", Unsupported: "customer keys are not supported"},
+		{Name: "s3.proxy.url", Type: configdef.String, Default: "", Importance: configdef.Low, Group: gStorage, Doc: "A proxy.", Unsupported: "set HTTPS_PROXY in the hub's environment"},
+		{Name: "s3.proxy.user", Type: configdef.String, Default: "", Importance: configdef.Low, Group: gStorage, Doc: "The proxy's user.", Unsupported: "set HTTPS_PROXY in the hub's environment"},
+		{Name: "s3.proxy.password", Type: configdef.Password, Default: "", Importance: configdef.Low, Group: gStorage, Doc: "The proxy's password.", Unsupported: "set HTTPS_PROXY in the hub's environment"},
+		{Name: "s3.credentials.provider.class", Type: configdef.Class, Default: "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider", Accepts: []string{"com.amazonaws.auth.DefaultAWSCredentialsProviderChain"}, Importance: configdef.Low, Group: gStorage, Doc: "Where credentials come from; the default is AWS's chain.", Unsupported: "credentials come from aws.access.key.id or the AWS default chain"},
+		{Name: "partitioner.max.open.files", Type: configdef.Int, Default: -1, Importance: configdef.Low, Group: gPart, Doc: "Close the oldest object of a topic partition when more are open.", Unsupported: "objects are closed by count, time and schema; memory is bounded by moldau.buffer.bytes"},
+		{Name: "max.write.duration.ms", Type: configdef.Long, Default: int64(math.MaxInt64), Importance: configdef.Low, Group: gConn, Doc: "How long one write may take.", Unsupported: "writes never hold the consumer up, uploads run beside them"},
+		{Name: "s3.schema.partition.affix.type", Type: configdef.String, Default: "NONE", Importance: configdef.Low, Group: gPart, Doc: "Put the schema's name into the path.", Unsupported: "paths do not name the schema"},
 	}...)
-	d.Unsupported("keys are not stored beside values", "store.kafka.keys", "keys.format.class")
-	d.Unsupported("headers are not stored beside values", "store.kafka.headers", "headers.format.class")
-	d.Unsupported("tombstones are not written", "tombstone.encoded.partition")
-	d.Unsupported("requests are not proxied; set HTTPS_PROXY in the hub's environment", "s3.proxy.url", "s3.proxy.user", "s3.proxy.password")
-	d.Unsupported("objects are not tagged", "s3.object.tagging", "s3.object.tagging.key.value.pairs", "s3.object.behavior.on.tagging.error")
-	d.Unsupported("the endpoint is chosen by store.url", "s3.wan.mode")
-	d.Unsupported("customer keys are not supported", "s3.sse.customer.key")
-	d.Unsupported("credentials come from aws.access.key.id or the AWS default chain", "s3.credentials.provider.class")
-	d.Unsupported("buffers are bounded by moldau.buffer.bytes", "s3.elastic.buffer.enable", "s3.elastic.buffer.init.capacity")
-	d.Unsupported("objects are closed by count, time and schema", "partitioner.max.open.files", "max.write.duration.ms")
-	d.Unsupported("paths do not name the schema", "s3.schema.partition.affix.type")
-	d.Unsupported("an existing object tells where it ends in its metadata, nothing is scanned", "max.files.scan.limit")
-	d.Unsupported("the Go client decides", "s3.http.send.expect.continue")
+	d.Allow(configdef.Pattern{Prefix: "s3.credentials.provider.", Unsupported: "credentials come from aws.access.key.id or the AWS default chain"})
 	d.CrossCheck(crossCheck)
 	return d
 }

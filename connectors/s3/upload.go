@@ -71,6 +71,9 @@ func newClient(ctx context.Context, v configdef.Values) (*s3.Client, error) {
 		// Checksums that the SDK adds by itself are refused by older stores; ours are Content-MD5-free plain requests.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		if !v.Bool("s3.http.send.expect.continue") {
+			o.ContinueHeaderThresholdBytes = -1
+		}
 		o.RetryMaxAttempts = int(v.Int("s3.part.retries")) + 1
 	}), nil
 }
@@ -196,8 +199,8 @@ func (u *uploader) marksOf(ctx context.Context, key string) (*marks, error) {
 	if err != nil {
 		return nil, err
 	}
-	end, err := strconv.ParseInt(h.Metadata[endKey], 10, 64)
-	if err != nil {
+	end, bad := strconv.ParseInt(h.Metadata[endKey], 10, 64)
+	if bad != nil {
 		return nil, nil
 	}
 	topic, err := url.QueryUnescape(h.Metadata[topicKey])
