@@ -47,7 +47,7 @@ func (s *Shard) endTxn(e EndTxn) {
 			return
 		}
 	}
-	s.prepare(t, d.prepare, e.Version, next, d.empty, e.Reply)
+	s.prepare(t, d.prepare, e.Version, next, d.empty, func(r Result) { s.answer(e.Reply, r) })
 }
 
 // decide judges an EndTxn request. It changes nothing.
@@ -135,9 +135,8 @@ func (t *transaction) decideV2(e EndTxn) decision {
 	return refusal(codeInvalidTxnState)
 }
 
-// prepare writes the decision. When it is durable the request is answered with the producer's id and epoch from now on, and the
-// markers are sent.
-func (s *Shard) prepare(t *transaction, to State, version int16, next int64, empty bool, reply Reply) {
+// prepare writes the decision. When it is durable done learns the producer's id and epoch from now on, and the markers are sent.
+func (s *Shard) prepare(t *transaction, to State, version int16, next int64, empty bool, done func(Result)) {
 	c := t.transit(to)
 	if version >= 2 {
 		if t.ProducerEpoch < math.MaxInt16 {
@@ -150,11 +149,11 @@ func (s *Shard) prepare(t *transaction, to State, version int16, next int64, emp
 	}
 	c.NextProducerID, c.ClientVersion, c.LastUpdateMs = next, version, s.now
 	s.write(t, c, func() {
-		done := s.decided(t)
-		s.answer(reply, Result{codeNone, done.ProducerID, done.ProducerEpoch})
+		to := s.decided(t)
+		done(Result{codeNone, to.ProducerID, to.ProducerEpoch})
 		s.sendMarkers(t)
 	}, func(code int16) {
-		s.answer(reply, Result{code, NoProducerID, NoProducerEpoch})
+		done(Result{code, NoProducerID, NoProducerEpoch})
 	})
 }
 
@@ -211,7 +210,7 @@ func (s *Shard) markersWritten(e MarkersWritten) {
 	}
 	again := false
 	for i, p := range m.Partitions {
-		if !t.unmarked[p] {
+		if _, ok := t.unmarked[p]; !ok {
 			continue
 		}
 		switch code := e.Codes[i]; code {
@@ -251,10 +250,11 @@ func (s *Shard) retryLater(t *transaction) {
 // finish writes that the transaction is complete. A transaction whose completion cannot be written stays prepared, and tries
 // again: nobody else may end it.
 func (s *Shard) finish(t *transaction) {
-	t.pending = none
+	t.pending, t.unmarked = none, nil
+	delete(s.retry, t.TransactionalID)
 	c := t.completion(s.now)
-	s.write(t, c, func() { t.unmarked = nil }, func(int16) {
-		t.pending = c.State
+	s.write(t, c, func() {}, func(int16) {
+		t.pending, t.unmarked = c.State, map[TopicPartition]bool{}
 		s.retryLater(t)
 	})
 }

@@ -93,8 +93,8 @@ func (s *Shard) bump(t *transaction, e InitProducerID) {
 	})
 }
 
-// fence aborts what is open and shuts out the producer that opened it.
-func (s *Shard) fence(t *transaction, reply Reply) {
+// fence aborts what is open and shuts out the producer that opened it. done learns when that is decided, or that it is not.
+func (s *Shard) fence(t *transaction, done func(Result)) {
 	epoch := t.ProducerEpoch
 	if !t.failedFence && epoch < math.MaxInt16 {
 		epoch++
@@ -109,6 +109,6 @@ func (s *Shard) fence(t *transaction, reply Reply) {
 		if r.Code != codeNone {
 			t.failedFence = true
 		}
-		reply(r)
+		done(r)
 	})
 }
