@@ -87,7 +87,7 @@ func (a *app) configDescribe() *cobra.Command {
 					return fmt.Errorf("%s %s: %w", args[0], args[1], explain(err, text(res.ErrorMessage)))
 				}
 				for _, k := range res.Configs {
-					own := k.Source != kmsg.ConfigSourceDefaultConfig && (kind == kmsg.ConfigResourceTypeBroker || k.Source != kmsg.ConfigSourceStaticBrokerConfig)
+					own := k.Source != kmsg.ConfigSourceDefaultConfig && (kind != kmsg.ConfigResourceTypeTopic || k.Source == kmsg.ConfigSourceDynamicTopicConfig)
 					if all || own {
 						rows = append(rows, row{configRow{k.Name, k.Value, k.Source.String(), k.IsSensitive}, k.ReadOnly})
 					}
@@ -100,7 +100,7 @@ func (a *app) configDescribe() *cobra.Command {
 			return a.emit(rows, t)
 		}),
 	}
-	c.Flags().BoolVar(&all, "all", false, "show configurations that have their default as well")
+	c.Flags().BoolVar(&all, "all", false, "show those that have their default, or for a topic come from the brokers, as well")
 	return c
 }
 

@@ -268,7 +268,7 @@ func (a *app) endOf(ctx context.Context, adm *kadm.Client, topics []string, f co
 	}
 	var committed kadm.OffsetResponses
 	if f.group != "" {
-		if committed, err = adm.FetchOffsets(ctx, f.group); err != nil {
+		if committed, err = fetchOffsets(ctx, adm, f.group); err != nil {
 			return nil, fmt.Errorf("fetch offsets of group %s: %w", f.group, err)
 		}
 	}

@@ -168,12 +168,27 @@ func (a *app) members(ctx context.Context, adm *kadm.Client, kind, group string)
 	return d, nil
 }
 
+// fetchOffsets asks for a group's commits; a cluster that has seen no group yet makes its coordinators first, and is waited for.
+func fetchOffsets(ctx context.Context, adm *kadm.Client, group string) (kadm.OffsetResponses, error) {
+	for {
+		rs, err := adm.FetchOffsets(ctx, group)
+		if !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.NotCoordinator) {
+			return rs, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 func (a *app) describeGroup(ctx context.Context, adm *kadm.Client, kind, group string) (groupDescription, error) {
 	d, err := a.members(ctx, adm, kind, group)
 	if err != nil {
 		return d, err
 	}
-	committed, err := adm.FetchOffsets(ctx, group)
+	committed, err := fetchOffsets(ctx, adm, group)
 	if err != nil {
 		return d, fmt.Errorf("fetch offsets: %w", err)
 	}
@@ -447,7 +462,7 @@ func (a *app) resetOffsets(ctx context.Context, adm *kadm.Client, c *cobra.Comma
 			return &Error{Code: exitFailed, Err: fmt.Errorf("group %s has %d members (%s): offsets can only be set when it has none", group, len(d.Members), d.State), Remedy: "stop its consumers first"}
 		}
 	}
-	committed, err := adm.FetchOffsets(ctx, group)
+	committed, err := fetchOffsets(ctx, adm, group)
 	if err != nil {
 		return fmt.Errorf("fetch offsets of group %s: %w", group, err)
 	}
@@ -609,7 +624,7 @@ func (a *app) groupDeleteOffsets() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			committed, err := adm.FetchOffsets(ctx, args[0])
+			committed, err := fetchOffsets(ctx, adm, args[0])
 			if err != nil {
 				return fmt.Errorf("fetch offsets of group %s: %w", args[0], err)
 			}

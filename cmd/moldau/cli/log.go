@@ -142,7 +142,10 @@ left over. The exit code is 1 when there is an error.`,
 					bad++
 				}
 			}
-			tables := []*table{t}
+			var tables []*table
+			if len(t.rows) > 0 {
+				tables = append(tables, t)
+			}
 			if len(pt.rows) > 0 {
 				tables = append(tables, pt)
 			}

@@ -91,7 +91,7 @@ func (a *app) produce(c *cobra.Command, topic string, p produceFlags) error {
 	if err != nil {
 		return err
 	}
-	opts := append(a.clientOptions(conf), kgo.RecordDeliveryTimeout(a.timeout), kgo.DefaultProduceTopic(topic))
+	opts := append(a.clientOptions(conf), kgo.DefaultProduceTopic(topic))
 	opts = append(opts, conf.ProducerOptions()...)
 	more, err := tuning(p.acks, p.compression)
 	if err != nil {

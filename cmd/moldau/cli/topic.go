@@ -192,7 +192,7 @@ type topicDescription struct {
 func configRows(l []kadm.Config, all bool) []configRow {
 	rows := []configRow{}
 	for _, c := range l {
-		if !all && (c.Source == kmsg.ConfigSourceDefaultConfig || c.Source == kmsg.ConfigSourceStaticBrokerConfig) {
+		if !all && c.Source != kmsg.ConfigSourceDynamicTopicConfig {
 			continue
 		}
 		rows = append(rows, configRow{c.Key, c.Value, c.Source.String(), c.Sensitive})
@@ -288,7 +288,7 @@ func (a *app) topicDescribe() *cobra.Command {
 			return fail.err()
 		}),
 	}
-	c.Flags().BoolVar(&all, "all-configs", false, "show the configurations that have their default as well")
+	c.Flags().BoolVar(&all, "all-configs", false, "show the configurations that come from the brokers as well")
 	return c
 }
 
