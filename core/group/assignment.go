@@ -12,6 +12,31 @@ type uuid = [16]byte
 // assignment is partitions by topic id, ascending, without empty lists. It is not changed once it is shared.
 type assignment map[uuid][]int32
 
+// target is a member's target. Its topics have an order: that of the record, which Kafka's assignors go by.
+type target struct {
+	parts  assignment
+	order  []uuid
+	listed map[uuid][]int32 // the partitions in the order of the record; a topic that is absent is ascending
+}
+
+// list is the partitions of a topic in the order of the record.
+func (t *target) list(topic uuid) []int32 {
+	if ps, ok := t.listed[topic]; ok {
+		return ps
+	}
+	return t.parts[topic]
+}
+
+// newTarget is a target in the order of the topics' ids.
+func newTarget(a assignment) *target { return &target{parts: a, order: sortedTopics(a)} }
+
+func (t *target) get() assignment {
+	if t == nil {
+		return nil
+	}
+	return t.parts
+}
+
 // epochs is partitions by topic id with the member epoch at which each was assigned. It is not changed once
 // it is shared.
 type epochs map[uuid]map[int32]int32
@@ -23,13 +48,6 @@ func (a assignment) equal(o assignment) bool {
 func (a assignment) has(topic uuid, p int32) bool {
 	_, ok := slices.BinarySearch(a[topic], p)
 	return ok
-}
-
-func (a assignment) count() (n int) {
-	for _, ps := range a {
-		n += len(ps)
-	}
-	return n
 }
 
 func (e epochs) equal(o epochs) bool {

@@ -14,27 +14,38 @@ const (
 
 // memberSpec is a member as an assignor sees it.
 type memberSpec struct {
-	id       string
-	instance *string
-	topics   []uuid     // what it subscribes to and what exists, in Java's order
-	old      assignment // its target until now
+	id         string
+	instance   *string
+	topics     []uuid  // what it subscribes to and what exists, in Java's order
+	subscribed int     // how many topics it subscribes to, those that do not exist included
+	old        *target // its target until now, nil if it has none
 }
 
 func (m *memberSpec) subscribes(id uuid) bool { return slices.Contains(m.topics, id) }
+
+// copyOld is the old target, to be changed.
+func (m *memberSpec) copyOld() *targetTable {
+	order := m.old.javaOrder()
+	t := &targetTable{topics: newUUIDTable(len(order)), parts: map[uuid]*partitionTable{}}
+	for _, id := range order {
+		t.topics.put(id)
+		t.parts[id] = copyPartitions(copyPartitions(m.old.list(id)).order())
+	}
+	return t
+}
 
 // groupSpec is a group as an assignor sees it.
 type groupSpec struct {
 	members     []memberSpec // in Java's order
 	homogeneous bool         // all members subscribe to the same topics
-	topicCount  int          // of the first member's subscription, topics that do not exist included
 	partitions  func(uuid) int32
 	owned       map[uuid]map[int32]bool // what the target until now gives to anyone
 }
 
 // assign computes the target with the named assignor: a member that is not in the result gets nothing.
-func assign(name string, spec *groupSpec) (map[string]assignment, error) {
+func assign(name string, spec *groupSpec) (map[string]*target, error) {
 	if len(spec.members) == 0 {
-		return map[string]assignment{}, nil
+		return map[string]*target{}, nil
 	}
 	switch name {
 	case assignorRange:
@@ -50,7 +61,7 @@ func assign(name string, spec *groupSpec) (map[string]assignment, error) {
 
 // assignRange gives each member, for each topic that it subscribes to, one range of partitions; the members
 // are in the order of their instance ids, those without one follow in the order of their member ids.
-func assignRange(spec *groupSpec) map[string]assignment {
+func assignRange(spec *groupSpec) map[string]*target {
 	members := make([]*memberSpec, len(spec.members))
 	for i := range spec.members {
 		members[i] = &spec.members[i]
@@ -81,9 +92,14 @@ func assignRange(spec *groupSpec) map[string]assignment {
 	for _, t := range topics {
 		t.extra = t.partitions % t.members
 	}
-	out := make(map[string]assignment, len(members))
+	out := make(map[string]*target, len(members))
 	for _, m := range members {
 		a := make(assignment, len(m.topics))
+		room := m.subscribed
+		if spec.homogeneous {
+			room = len(m.topics)
+		}
+		order := newUUIDTable(int(float32(room)/0.75 + 1))
 		for _, id := range m.topics {
 			t := topics[id]
 			n := t.partitions / t.members
@@ -98,10 +114,11 @@ func assignRange(spec *groupSpec) map[string]assignment {
 					ps = append(ps, p)
 				}
 				a[id] = ps
+				order.put(id)
 			}
 			t.next = end
 		}
-		out[m.id] = a
+		out[m.id] = &target{parts: a, order: order.order()}
 	}
 	return out
 }
@@ -112,25 +129,14 @@ type topicPartition struct {
 	partition int32
 }
 
-// byTopic is the old target in the order in which Java iterates over it.
-func (a assignment) inJavaOrder(visit func(topic uuid, partitions []int32)) {
-	ids := sortedTopics(a)
-	tableOrder(ids, grownTable(len(ids)), uuidHash)
-	for _, id := range ids {
-		ps := slices.Clone(a[id])
-		tableOrder(ps, copiedTable(len(ps)), intHash)
-		visit(id, ps)
-	}
-}
-
 // assignUniform divides the partitions of topics that everyone subscribes to: sizes differ by one at most,
 // and of what a member had it keeps as much as its share allows.
-func assignUniform(spec *groupSpec) (map[string]assignment, error) {
+func assignUniform(spec *groupSpec) (map[string]*target, error) {
 	topics := slices.Clone(spec.members[0].topics)
 	if len(topics) == 0 {
-		return map[string]assignment{}, nil
+		return map[string]*target{}, nil
 	}
-	tableOrder(topics, copiedTable(spec.topicCount), uuidHash)
+	tableOrder(topics, copiedTable(spec.members[0].subscribed), uuidHash)
 	subscribed := make(map[uuid]bool, len(topics))
 	var free []topicPartition
 	total := 0
@@ -147,7 +153,8 @@ func assignUniform(spec *groupSpec) (map[string]assignment, error) {
 	quotaMin, extra := total/len(spec.members), total%len(spec.members)
 	type unfilled struct{ member, quota int }
 	var wanting []unfilled
-	out := make(map[string]assignment, len(spec.members))
+	out := make(map[string]*target, len(spec.members))
+	tables := make([]*targetTable, len(spec.members)) // of the members whose target changes
 	for i := range spec.members {
 		m := &spec.members[i]
 		quota, hasExtra := quotaMin, false
@@ -155,46 +162,52 @@ func assignUniform(spec *groupSpec) (map[string]assignment, error) {
 			quota++
 			hasExtra = true
 		}
-		kept := make(assignment, len(m.old))
-		m.old.inJavaOrder(func(id uuid, ps []int32) {
-			if !subscribed[id] {
-				return
+		change := func() *targetTable {
+			if tables[i] == nil {
+				tables[i] = m.copyOld()
 			}
-			for _, p := range ps {
+			return tables[i]
+		}
+		for _, id := range m.old.javaOrder() {
+			if !subscribed[id] {
+				change().drop(id)
+				continue
+			}
+			for _, p := range copyPartitions(m.old.list(id)).order() {
 				if quota > 0 {
 					quota--
-					kept[id] = append(kept[id], p)
-				} else {
-					free = append(free, topicPartition{id, p})
+					continue
 				}
+				free = append(free, topicPartition{id, p})
+				change().remove(id, p)
 			}
-		})
+		}
 		if quota > 0 && hasExtra && len(spec.members)-i > extra {
 			quota-- // others can still take the extra partition
 			hasExtra = false
 		}
 		if quota > 0 {
 			wanting = append(wanting, unfilled{i, quota})
+			change()
 		}
 		if hasExtra {
 			extra--
 		}
-		out[m.id] = kept
 	}
 	next := 0
 	for _, u := range wanting {
-		a := out[spec.members[u.member].id]
 		for n := 0; n < u.quota && next < len(free); n++ {
-			a[free[next].topic] = append(a[free[next].topic], free[next].partition)
+			tables[u.member].add(free[next].topic, free[next].partition, 16)
 			next++
 		}
 	}
 	if next < len(free) {
 		return nil, fmt.Errorf("%d partitions were left unassigned", len(free)-next)
 	}
-	for _, a := range out {
-		for _, ps := range a {
-			slices.Sort(ps)
+	for i, table := range tables {
+		m := &spec.members[i]
+		if out[m.id] = m.old; table != nil {
+			out[m.id] = table.target()
 		}
 	}
 	return out, nil

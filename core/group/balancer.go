@@ -17,13 +17,14 @@ type balancer struct {
 	subscribers map[uuid][]int
 	owners      map[uuid][]int // by partition; -1: nobody
 	sizes       []int          // partitions by member
+	tables      []*targetTable // of the members whose target changes
 	loads       loadRange
 }
 
 func newBalancer(spec *groupSpec) *balancer {
 	b := &balancer{
 		spec: spec, topics: map[uuid]bool{}, subscribers: map[uuid][]int{}, owners: map[uuid][]int{},
-		sizes: make([]int, len(spec.members)),
+		sizes: make([]int, len(spec.members)), tables: make([]*targetTable, len(spec.members)),
 	}
 	for i := range spec.members {
 		for _, id := range spec.members[i].topics {
@@ -42,17 +43,18 @@ func newBalancer(spec *groupSpec) *balancer {
 	return b
 }
 
-func (b *balancer) run() map[string]assignment {
+func (b *balancer) run() map[string]*target {
 	if len(b.topics) == 0 {
-		return map[string]assignment{}
+		return map[string]*target{}
 	}
 	for i := range b.spec.members {
 		m := &b.spec.members[i]
-		for id, ps := range m.old {
+		for _, id := range m.old.javaOrder() {
 			if !m.subscribes(id) {
+				b.table(i).drop(id)
 				continue
 			}
-			for _, p := range ps {
+			for _, p := range m.old.parts[id] {
 				if int(p) < len(b.owners[id]) {
 					b.owners[id][p] = i
 					b.sizes[i]++
@@ -62,19 +64,22 @@ func (b *balancer) run() map[string]assignment {
 	}
 	b.assignFree()
 	b.balance()
-	out := make(map[string]assignment, len(b.spec.members))
+	out := make(map[string]*target, len(b.spec.members))
 	for i := range b.spec.members {
-		out[b.spec.members[i].id] = assignment{}
-	}
-	for id, owners := range b.owners {
-		for p, owner := range owners {
-			if owner >= 0 {
-				a := out[b.spec.members[owner].id]
-				a[id] = append(a[id], int32(p))
-			}
+		m := &b.spec.members[i]
+		if out[m.id] = m.old; b.tables[i] != nil {
+			out[m.id] = b.tables[i].target()
 		}
 	}
 	return out
+}
+
+// table is the topics of a member whose target changes.
+func (b *balancer) table(member int) *targetTable {
+	if b.tables[member] == nil {
+		b.tables[member] = b.spec.members[member].copyOld()
+	}
+	return b.tables[member]
 }
 
 // sorted is the topics with the most partitions for each subscriber first.
@@ -101,9 +106,12 @@ func (b *balancer) sorted(keep func(uuid) bool) []uuid {
 func (b *balancer) move(id uuid, p, to int) {
 	if from := b.owners[id][p]; from >= 0 {
 		b.sizes[from]--
+		b.table(from).remove(id, int32(p))
 	}
 	b.owners[id][p] = to
 	b.sizes[to]++
+	each := (len(b.owners[id]) + len(b.subscribers[id]) - 1) / len(b.subscribers[id])
+	b.table(to).add(id, int32(p), int(float32(each)/0.75+1))
 }
 
 func (b *balancer) assignFree() {

@@ -102,10 +102,10 @@ func (m *consumerMember) size() int64 {
 	return int64(n)
 }
 
-func (a assignment) size() int64 {
+func (t *target) size() int64 {
 	n := 80
-	for _, ps := range a {
-		n += 60 + 4*len(ps)
+	for _, ps := range t.parts {
+		n += 76 + 4*len(ps)
 	}
 	return int64(n)
 }
@@ -123,7 +123,7 @@ type consumerGroup struct {
 	// partitionsRecord is that Kafka 4.0 wrote a record of the kind that is no longer written.
 	partitionsRecord bool
 	members          map[string]*consumerMember
-	target           map[string]assignment
+	target           map[string]*target
 	targetEpoch      int32
 	targetAt         int64 // when the target was computed, ms
 	resolved         map[string]*resolvedRegex
@@ -138,6 +138,9 @@ type consumerGroup struct {
 	classicBy   map[string]int // members by the protocols that they offer
 	bytes       int64
 	homogeneous bool
+	arrived     map[string]int // members by the order in which they came
+	arrivals    int
+	peak        int // the most members that there were
 
 	// What is not in the records.
 	refreshAt int64  // when the metadata is to be looked at, ms
@@ -159,9 +162,9 @@ type memberTimers struct {
 func newConsumerGroup(id string) *consumerGroup {
 	return &consumerGroup{
 		id: id, epoch: 1, targetEpoch: 1, homogeneous: true,
-		members: map[string]*consumerMember{}, target: map[string]assignment{}, resolved: map[string]*resolvedRegex{},
+		members: map[string]*consumerMember{}, target: map[string]*target{}, resolved: map[string]*resolvedRegex{},
 		statics: map[string]string{}, topics: map[string]subscribers{}, regexes: map[string]int{}, assignors: map[string]int{},
-		owners: map[uuid]map[int32]int32{}, classicBy: map[string]int{}, timers: map[string]*memberTimers{}, bytes: 1500,
+		owners: map[uuid]map[int32]int32{}, classicBy: map[string]int{}, timers: map[string]*memberTimers{}, arrived: map[string]int{}, bytes: 1500,
 	}
 }
 
@@ -214,9 +217,9 @@ func (g *consumerGroup) owner(topic uuid, p int32) int32 {
 // targetOf is the target of a member; a static member that has come back takes that of its predecessor.
 func (g *consumerGroup) targetOf(m *consumerMember) assignment {
 	if m.instance != nil {
-		return g.target[g.statics[*m.instance]]
+		return g.target[g.statics[*m.instance]].get()
 	}
-	return g.target[m.id]
+	return g.target[m.id].get()
 }
 
 // apply makes one change. An error speaks of a record that does not fit; the group stays as it was.
@@ -237,9 +240,9 @@ func (g *consumerGroup) apply(r *consumerRecord) error {
 			g.bytes -= old.size()
 			delete(g.target, r.name)
 		}
-		if a, ok := r.value.(assignment); ok {
-			g.target[r.name] = a
-			g.bytes += a.size()
+		if t, ok := r.value.(*target); ok {
+			g.target[r.name] = t
+			g.bytes += t.size()
 		}
 	case keyConsumerRegex:
 		g.applyRegex(r)
@@ -286,6 +289,7 @@ func (g *consumerGroup) applyMember(r *consumerRecord) error {
 	}
 	g.index(old, -1)
 	delete(g.members, r.name)
+	delete(g.arrived, r.name)
 	if old.instance != nil && g.statics[*old.instance] == r.name {
 		delete(g.statics, *old.instance)
 	}
@@ -297,6 +301,10 @@ func (g *consumerGroup) applyMember(r *consumerRecord) error {
 func (g *consumerGroup) put(m *consumerMember) {
 	if old := g.members[m.id]; old != nil {
 		g.index(old, -1)
+	} else {
+		g.arrivals++
+		g.arrived[m.id] = g.arrivals
+		g.peak = max(g.peak, len(g.members)+1)
 	}
 	g.members[m.id] = m
 	if m.instance != nil {

@@ -200,7 +200,7 @@ func (s *Shard) heartbeatConsumerGroup(r *kmsg.HeartbeatRequest, g *consumerGrou
 
 // waitsForOthers is whether some of the member's target is still someone else's.
 func (g *consumerGroup) waitsForOthers(m *consumerMember) bool {
-	for id, ps := range g.target[m.id] {
+	for id, ps := range g.target[m.id].get() {
 		for _, p := range ps {
 			if !m.assigned.has(id, p) && g.owner(id, p) != -1 {
 				return true

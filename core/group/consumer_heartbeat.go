@@ -260,11 +260,11 @@ func (s *Shard) memberFor(p *plan, id string, epoch int32, instance *string, own
 	return &m, nil
 }
 
-func orEmpty(a assignment) assignment {
-	if a == nil {
-		return assignment{}
+func orEmpty(t *target) *target {
+	if t == nil {
+		return &target{parts: assignment{}}
 	}
-	return a
+	return t
 }
 
 func removeMember(group, id string) []consumerRecord {

@@ -60,7 +60,7 @@ func (s *Shard) planUpgrade(c *group) (*plan, *apiError) {
 	}
 	p.add(consumerRecord{kind: keyConsumerEpoch, group: c.id, value: epochRecord{c.generation, s.metadataHash(p.g.topics)}})
 	for _, m := range members {
-		p.add(consumerRecord{kind: keyConsumerTargetMember, group: c.id, name: m.id, value: m.assigned.plain()})
+		p.add(consumerRecord{kind: keyConsumerTargetMember, group: c.id, name: m.id, value: newTarget(m.assigned.plain())})
 	}
 	p.add(consumerRecord{kind: keyConsumerTargetEpoch, group: c.id, value: targetEpochRecord{epoch: c.generation}})
 	for _, m := range members {
@@ -181,7 +181,7 @@ func (s *Shard) downgrade(g *consumerGroup, leaving []*consumerMember, joining *
 		if joining != nil && id == joining.id {
 			id = replaced
 		}
-		cm.assignment = s.embeddedAssignment(g.target[id], cm.metadataOf(c.protocol))
+		cm.assignment = s.embeddedAssignment(g.target[id].get(), cm.metadataOf(c.protocol))
 	}
 	recs = append(recs, consumerRecord{kind: keyGroup, group: g.id, value: c.appendValue(nil, func(m *member) []byte { return m.assignment })})
 

@@ -33,7 +33,7 @@ func (s *Shard) describeConsumer(id string) kmsg.ConsumerGroupDescribeResponseGr
 				has[tid][p] = e
 			}
 		}
-		dm.Assignment, dm.TargetAssignment = s.described(has.plain()), s.described(g.target[mid])
+		dm.Assignment, dm.TargetAssignment = s.described(has.plain()), s.described(g.target[mid].get())
 		dm.MemberType = 1
 		if m.usesClassic() {
 			dm.MemberType = 0

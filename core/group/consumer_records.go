@@ -21,7 +21,7 @@ const (
 
 // consumerRecord is one change of a KIP-848 group: the unit that is written, replayed, and applied. A nil
 // value is a tombstone. The values are epochRecord (keyConsumerEpoch), *memberRecord, targetEpochRecord,
-// assignment (keyConsumerTargetMember), *currentRecord and *resolvedRegex, and for keyConsumerPartitions
+// *target (keyConsumerTargetMember), *currentRecord and *resolvedRegex, and for keyConsumerPartitions
 // anything; keyGroup carries the bytes of a classic group's metadata.
 type consumerRecord struct {
 	kind  int
@@ -112,12 +112,12 @@ func (r *consumerRecord) bytes() []byte {
 		return appendHashTag(dst, v.at)
 	case *memberRecord:
 		return v.append(dst)
-	case assignment:
-		dst = appendUvarint(dst, len(v)+1)
-		for _, id := range sortedTopics(v) {
+	case *target:
+		dst = appendUvarint(dst, len(v.order)+1)
+		for _, id := range v.order {
 			dst = append(dst, id[:]...)
-			dst = appendUvarint(dst, len(v[id])+1)
-			for _, p := range v[id] {
+			dst = appendUvarint(dst, len(v.parts[id])+1)
+			for _, p := range v.list(id) {
 				dst = appendInt32(dst, p)
 			}
 			dst = append(dst, 0)
@@ -238,7 +238,7 @@ func decodeConsumerRecord(key, value []byte) (consumerRecord, error) {
 	case keyConsumerMember:
 		r.value = readMember(&v)
 	case keyConsumerTargetMember:
-		r.value = readAssignment(&v)
+		r.value = readTarget(&v)
 	case keyConsumerCurrent:
 		c := &currentRecord{epoch: v.int32(), previous: v.int32(), state: memberStateOf(v.int8())}
 		c.assigned = readEpochs(&v, c.epoch)
@@ -304,9 +304,9 @@ func readMember(v *byteReader) *memberRecord {
 	return m
 }
 
-func readAssignment(v *byteReader) assignment {
+func readTarget(v *byteReader) *target {
 	n := max(v.compactArray(18), 0)
-	a := make(assignment, n)
+	t := &target{parts: make(assignment, n)}
 	for range n {
 		id := v.uuid()
 		ps := readPartitions(v)
@@ -314,13 +314,23 @@ func readAssignment(v *byteReader) assignment {
 		if v.err != nil {
 			break
 		}
-		slices.Sort(ps)
-		if ps = slices.Compact(ps); len(ps) > 0 {
-			a[id] = ps
+		sorted := slices.Compact(slices.Sorted(slices.Values(ps)))
+		if len(sorted) == 0 {
+			continue
+		}
+		if t.parts[id] == nil {
+			t.order = append(t.order, id)
+		}
+		t.parts[id] = sorted
+		if delete(t.listed, id); len(sorted) == len(ps) && !slices.Equal(sorted, ps) {
+			if t.listed == nil {
+				t.listed = map[uuid][]int32{}
+			}
+			t.listed[id] = ps
 		}
 	}
 	v.tags(nil)
-	return a
+	return t
 }
 
 func readPartitions(v *byteReader) []int32 {

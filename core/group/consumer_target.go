@@ -94,16 +94,13 @@ func (s *Shard) target(g *consumerGroup, b bumped, old, m *consumerMember, recs 
 	}
 	for i := range spec.members {
 		id := spec.members[i].id
-		is := result[id]
-		if is == nil {
-			is = assignment{}
-		}
-		if was, ok := g.target[id]; !ok || !was.equal(is) {
+		is := orEmpty(result[id])
+		if was, ok := g.target[id]; !ok || !was.parts.equal(is.parts) {
 			*recs = append(*recs, consumerRecord{kind: keyConsumerTargetMember, group: g.id, name: id, value: is})
 		}
 	}
 	*recs = append(*recs, consumerRecord{kind: keyConsumerTargetEpoch, group: g.id, value: targetEpochRecord{b.epoch, s.now}})
-	return b.epoch, result[m.id], nil
+	return b.epoch, result[m.id].get(), nil
 }
 
 // specOf is the group for an assignor, with m added or updated; a predecessor of m under its instance id is
@@ -118,8 +115,8 @@ func (s *Shard) specOf(g *consumerGroup, homogeneous bool, m *consumerMember) *g
 	if p := g.static(m.instance); p != nil && p.id != m.id {
 		predecessor = p.id
 	}
-	ids := sortedKeys(g.members)
-	timelineOrder(ids, javaHash)
+	ids := slices.SortedFunc(maps.Keys(g.members), func(a, b string) int { return g.arrived[a] - g.arrived[b] })
+	timelineOrder(ids, g.peak, javaHash)
 	if g.members[m.id] == nil {
 		ids = append(ids, m.id)
 	}
@@ -134,13 +131,10 @@ func (s *Shard) specOf(g *consumerGroup, homogeneous bool, m *consumerMember) *g
 			}
 		}
 		topics, n := s.subscription(g, x)
-		if len(spec.members) == 0 {
-			spec.topicCount = n
-		}
-		spec.members = append(spec.members, memberSpec{id: id, instance: x.instance, topics: topics, old: was})
+		spec.members = append(spec.members, memberSpec{id: id, instance: x.instance, topics: topics, subscribed: n, old: was})
 	}
 	for _, a := range g.target {
-		for id, ps := range a {
+		for id, ps := range a.parts {
 			if spec.owned[id] == nil {
 				spec.owned[id] = make(map[int32]bool, len(ps))
 			}
