@@ -93,8 +93,9 @@ type producers struct {
 	reader  batch.Reader
 	expires int64 // producer.id.expiration.ms
 
-	guards    map[int64]guard // by producer id: permissions to begin a transaction
-	lastGuard Guard
+	guards        map[int64]guard // by producer id: permissions to begin a transaction
+	lastGuard     Guard
+	markerVersion int16 // transaction version of the marker that is being appended
 }
 
 func newProducers(expiresMs int64) *producers {
@@ -111,6 +112,9 @@ func (p *producers) check(b batch.Batch, o AppendOptions) (dup *batchMeta, err e
 	origin := o.Origin
 	if origin == Replica {
 		return nil, nil
+	}
+	if b.IsControl() {
+		p.markerVersion = o.TransactionVersion
 	}
 	e := p.byID[b.ProducerID()]
 	if e == nil {
@@ -194,7 +198,7 @@ func (p *producers) apply(b batch.Batch, control func() (batch.EndTxn, bool, err
 	}
 	e.lastTimestamp = b.MaxTimestamp()
 	if b.IsControl() {
-		delete(p.guards, id)
+		p.takeGuard(id, b.ProducerEpoch())
 		e.coordinatorEpoch = m.CoordinatorEpoch
 		if e.txnFirst == NoOffset {
 			return nil, nil

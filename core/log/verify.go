@@ -58,6 +58,14 @@ func (l *Log) StartVerification(producerID int64, epoch int16) (g Guard, needed 
 	return p.lastGuard, true, nil
 }
 
+// takeGuard takes back a permission when a marker is written. With transaction version 2 the marker has the epoch of the producer's next
+// transaction, whose first write may be waiting for it.
+func (p *producers) takeGuard(producerID int64, markerEpoch int16) {
+	if g, ok := p.guards[producerID]; ok && (p.markerVersion < 2 || g.epoch < markerEpoch) {
+		delete(p.guards, producerID)
+	}
+}
+
 // dropGuards forgets permissions that are older than a minute, or, when that is not enough, all.
 func (p *producers) dropGuards(nowMs int64) {
 	for id, g := range p.guards {
