@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -142,14 +143,23 @@ func (l *Log) appendLocked(in incoming, o AppendOptions, cfg *Config) (AppendRes
 		}
 	}
 	if err := l.write(in.data, cfg); err != nil {
-		return AppendResult{}, 0, l.d.fail(err)
+		if !isFull(err) || l.d.failure() != nil {
+			return AppendResult{}, 0, l.d.broken(err)
+		}
+		if uerr := l.undoWrite(); uerr != nil {
+			return AppendResult{}, 0, l.d.broken(errors.Join(err, uerr))
+		}
+		return AppendResult{}, 0, l.d.full(err)
+	}
+	if l.d.noSpace.Load() {
+		l.d.hasSpace()
 	}
 	l.unflushed += next - first
 	return AppendResult{BaseOffset: first, LastOffset: next - 1, LogAppendTimeMs: now, LogStartOffset: l.start.Load()}, l.unflushed, nil
 }
 
 // write appends validated batches, whose offsets are final, rolling where it must. Call with mu held. An error leaves
-// memory and file apart: the caller fails the directory.
+// memory and file apart: the caller fails the directory or, when the disk is full, calls undoWrite.
 func (l *Log) write(data []byte, cfg *Config) error {
 	if err := l.needActive(); err != nil {
 		return err
@@ -165,6 +175,23 @@ func (l *Log) write(data []byte, cfg *Config) error {
 		data = data[run:]
 	}
 	return nil
+}
+
+// undoWrite brings memory and the file back to the last append that went through, after one that found the disk full. What that
+// one left behind the end is cut off; where even that fails, the next append overwrites it. Call with mu held.
+func (l *Log) undoWrite() error {
+	s := l.active
+	if l.activeFile != nil {
+		_ = l.activeFile.Truncate(s.size.Load())
+		l.activeDirty = true // a crash must not bring it back once the log has gone on
+	}
+	end := l.end.Load()
+	l.epochs.truncateEnd(end)
+	s.imu.Lock()
+	err := s.rescan()
+	s.imu.Unlock()
+	l.producers = nil
+	return errors.Join(err, l.needProducers())
 }
 
 // needActive opens the active segment for writing, which a log does when it is first appended to. Call with mu held.
@@ -232,7 +259,10 @@ func (l *Log) restartAt(base int64) error {
 		return err
 	}
 	l.active, l.activeFile, l.activeDirty = nil, nil, false
-	return l.openSegment(base)
+	if err := l.openSegment(base); err != nil {
+		return l.d.broken(err) // there is no segment to go on with
+	}
+	return nil
 }
 
 // mustRoll says whether a batch needs a new segment when pending bytes go before it into the active one.

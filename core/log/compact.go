@@ -345,7 +345,7 @@ func (c *compaction) clean(group []*segment) error {
 	}
 	c.after += w.size
 	if err := c.l.swap(group, w); err != nil {
-		return c.l.d.fail(err)
+		return c.l.d.broken(err)
 	}
 	return nil
 }

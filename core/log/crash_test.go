@@ -662,7 +662,7 @@ func TestCrashAtEveryOperationLosesNothingAcknowledged(t *testing.T) {
 type history struct {
 	seed   uint64
 	at     int
-	steps  int // at most, 250
+	steps  int    // at most, 250
 	focus  string // the only topic; "" for all
 	ignore func(site string) bool
 	seen   map[string][]int

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +36,8 @@ type Dir struct {
 	indexes    clock // indexes of sealed segments in memory
 	decompress chan struct{}
 
-	failed atomic.Pointer[error]
+	failed  atomic.Pointer[error]
+	noSpace atomic.Bool // the last write found the disk full
 
 	mu        sync.RWMutex
 	logs      map[topicPartition]*Log
@@ -190,8 +192,44 @@ func (d *Dir) failure() error {
 // Err is the error that failed the directory, or nil.
 func (d *Dir) Err() error { return d.failure() }
 
-// fail marks the directory failed with the first error and returns that. See the package comment for why it stays so.
+// isFull says whether an error is one of a disk, or a quota, that has no room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// full notes that the disk is full and returns the error for the caller. The directory goes on: what is there can be read, and
+// the next append tries again.
+func (d *Dir) full(err error) error {
+	if !d.noSpace.Swap(true) {
+		d.log.Error("log directory is full: appends to its partitions are refused until there is space", "dir", d.path, "err", err)
+	}
+	if errors.Is(err, ErrStorage) {
+		return err
+	}
+	return fmt.Errorf("%w: directory %s is full: %w", ErrStorage, d.path, err)
+}
+
+// hasSpace notes that the disk is no longer full.
+func (d *Dir) hasSpace() {
+	if d.noSpace.Swap(false) {
+		d.log.Info("log directory has space again", "dir", d.path)
+	}
+}
+
+// Full says that the last write found no room on the disk.
+func (d *Dir) Full() bool { return d.noSpace.Load() }
+
+// fail marks the directory failed with the first error and returns that. See the package comment for why it stays so. A full disk is
+// no failure: see full.
 func (d *Dir) fail(err error) error {
+	if isFull(err) && d.failed.Load() == nil {
+		return d.full(err)
+	}
+	return d.broken(err)
+}
+
+// broken is fail where a full disk leaves files in doubt.
+func (d *Dir) broken(err error) error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
@@ -290,6 +328,10 @@ func (d *Dir) Create(topic string, partition int32, topicID [16]byte, cfg Config
 	defer d.mu.Unlock()
 	delete(d.creating, tp)
 	if err != nil {
+		if isFull(err) {
+			_ = l.close(false)
+			_ = d.fs.RemoveAll(l.dirPath())
+		}
 		return nil, d.fail(fmt.Errorf("create partition %s: %w", name, err))
 	}
 	d.logs[tp] = l
@@ -362,10 +404,10 @@ func (d *Dir) Delete(topic string, partition int32) error {
 	to := deletedName(*l.name.Load())
 	l.name.Store(&to)
 	if rerr := d.fs.Rename(from, d.file(to)); rerr != nil {
-		return d.fail(fmt.Errorf("delete partition: %w", errors.Join(err, rerr)))
+		return d.broken(fmt.Errorf("delete partition: %w", errors.Join(err, rerr)))
 	}
 	if err := d.fs.SyncDir(d.path); err != nil {
-		return d.fail(fmt.Errorf("delete partition: %w", err))
+		return d.broken(fmt.Errorf("delete partition: %w", err))
 	}
 	d.removeLater(d.file(to), time.Duration(min(l.config().FileDeleteDelayMs, 1<<40))*time.Millisecond)
 	// Offsets of the old partition must not be applied to a new one of the same name.

@@ -32,7 +32,9 @@
 //
 // Every offset below [Log.DurableOffset] survives power loss: its bytes, and the directory entries that lead to
 // them, were synced. A failed write or sync makes the whole directory fail, and it stays failed until it is opened
-// again: after a failed sync nobody knows what the disk holds, and trying again would report a lie.
+// again: after a failed sync nobody knows what the disk holds, and trying again would report a lie. A disk without room is
+// no failure: the append is refused and taken back, everything can be read, and the next append finds out whether there is
+// room again.
 //
 // Recovery reads what may not have been synced and checks every checksum. A batch that is cut off at the end is a
 // write that was under way: it is removed. A bad batch that is followed by good ones is damage: it is reported, the

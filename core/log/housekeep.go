@@ -51,7 +51,7 @@ func (l *Log) recoveryPoint() (int64, error) {
 		if l.isClosed() {
 			return 0, nil
 		}
-		return 0, l.d.fail(err)
+		return 0, l.d.broken(err)
 	}
 	l.mu.Lock()
 	l.unsyncedIdx = slices.DeleteFunc(l.unsyncedIdx, func(s *segment) bool { return slices.Contains(pending, s) })
@@ -344,7 +344,7 @@ func (l *Log) dropExpired() error {
 	}
 	// Before the checkpoint of start offsets forgets them: the files must not come back after a crash.
 	if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
-		return l.d.fail(err)
+		return l.d.broken(err)
 	}
 	return nil
 }

@@ -359,56 +359,73 @@ func (l *Log) roll() error {
 	return nil
 }
 
-// openSegment seals the active segment, if any, and creates one at base. Call with mu held.
+// openSegment seals the active segment, if any, and creates one at base. An error leaves everything as it was. Call with mu held.
 func (l *Log) openSegment(base int64) error {
-	if old := l.active; old != nil {
-		old.imu.Lock()
-		err := old.ensure() // nothing may have been appended since it was opened
-		saved := err == nil && old.saved
-		if err == nil && !saved {
-			err = old.writeIndexes("", false)
-		}
-		if err == nil {
-			old.active = false
-			l.d.indexes.add(old.iitem, int64(len(old.offsets)*8+len(old.times)*16+64))
-		}
-		old.imu.Unlock()
-		if err != nil {
-			return err
-		}
-		if !saved {
-			l.unsyncedIdx = append(l.unsyncedIdx, old)
-		}
-		if old.preallocated && l.activeFile != nil {
-			if err := l.activeFile.Truncate(old.size.Load()); err != nil {
-				return fmt.Errorf("trim segment: %w", err)
-			}
-		}
-		switch {
-		case l.activeDirty:
-			l.dirtySealed = append(l.dirtySealed, dirtyFile{old, l.activeFile})
-		case l.activeFile != nil:
-			old.unpin()
-		}
-		l.activeDirty, l.activeFile = false, nil
-	}
 	s := l.newSegment(base)
 	s.active, s.loaded, s.maxKnown = true, true, true
-	f, err := l.d.fs.OpenFile(s.path(suffixLog), createFlags)
+	f, err := l.createSegment(s)
 	if err != nil {
-		return fmt.Errorf("create segment: %w", err)
+		return err
 	}
-	if p, ok := f.(preallocator); ok && l.config().Preallocate {
-		if err := p.Preallocate(l.config().SegmentBytes); err != nil {
-			return errors.Join(fmt.Errorf("preallocate segment: %w", err), f.Close())
+	if old := l.active; old != nil {
+		if err := l.seal(old); err != nil {
+			return errors.Join(err, f.Close(), removeIfExists(l.d.fs, s.path(suffixLog)))
 		}
-		s.preallocated = true
 	}
 	s.f, s.pinned = f, true
 	l.active, l.activeFile, l.newFile, l.indexStale = s, f, true, false
 	l.rollJitter()
 	segs := append(slices.Clone(l.list()), s)
 	l.segs.Store(&segs)
+	return nil
+}
+
+// createSegment creates the file of a new segment.
+func (l *Log) createSegment(s *segment) (File, error) {
+	f, err := l.d.fs.OpenFile(s.path(suffixLog), createFlags)
+	if err != nil {
+		return nil, fmt.Errorf("create segment: %w", err)
+	}
+	if p, ok := f.(preallocator); ok && l.config().Preallocate {
+		if err := p.Preallocate(l.config().SegmentBytes); err != nil {
+			return nil, errors.Join(fmt.Errorf("preallocate segment: %w", err), f.Close(), removeIfExists(l.d.fs, s.path(suffixLog)))
+		}
+		s.preallocated = true
+	}
+	return f, nil
+}
+
+// seal ends the active segment: from now on it is only read. Call with mu held.
+func (l *Log) seal(old *segment) error {
+	if old.preallocated && l.activeFile != nil {
+		if err := l.activeFile.Truncate(old.size.Load()); err != nil {
+			return fmt.Errorf("trim segment: %w", err)
+		}
+	}
+	old.imu.Lock()
+	err := old.ensure() // nothing may have been appended since it was opened
+	saved := err == nil && old.saved
+	if err == nil && !saved {
+		err = old.writeIndexes("", false)
+	}
+	if err == nil {
+		old.active = false
+		l.d.indexes.add(old.iitem, int64(len(old.offsets)*8+len(old.times)*16+64))
+	}
+	old.imu.Unlock()
+	if err != nil {
+		return err
+	}
+	if !saved {
+		l.unsyncedIdx = append(l.unsyncedIdx, old)
+	}
+	switch {
+	case l.activeDirty:
+		l.dirtySealed = append(l.dirtySealed, dirtyFile{old, l.activeFile})
+	case l.activeFile != nil:
+		old.unpin()
+	}
+	l.activeDirty, l.activeFile = false, nil
 	return nil
 }
 

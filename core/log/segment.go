@@ -356,8 +356,8 @@ func (s *segment) writeBeside(name string, p []byte, sync bool) error {
 	return s.l.d.fs.Rename(name+suffixTmp, name)
 }
 
-// rebuild scans the segment and writes its offset and time index anew. Call with imu held.
-func (s *segment) rebuild() error {
+// rescan makes the offset and time index in memory anew from the segment. Call with imu held.
+func (s *segment) rescan() error {
 	s.offsets, s.times, s.sinceLast, s.hints = nil, nil, 0, [4]readHint{}
 	s.maxTs, s.maxTsRel, s.firstOK = batch.NoTimestamp, 0, false
 	interval := s.l.config().IndexIntervalBytes
@@ -369,8 +369,19 @@ func (s *segment) rebuild() error {
 		return fmt.Errorf("rebuild index: %w", err)
 	}
 	s.loaded, s.maxKnown = true, true
-	if err := s.writeIndexes("", true); err != nil {
+	return nil
+}
+
+// rebuild is rescan that writes the index files as well. Call with imu held.
+func (s *segment) rebuild() error {
+	if err := s.rescan(); err != nil {
 		return err
+	}
+	if err := s.writeIndexes("", true); err != nil {
+		if !isFull(err) {
+			return err
+		}
+		_ = s.l.d.full(err) // what is in memory serves
 	}
 	if !s.active {
 		s.l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))

@@ -19,6 +19,7 @@ type segmentWriter struct {
 	interval int64
 	aborted  []AbortedTxn
 	scratch  []byte
+	done     bool
 }
 
 func (l *Log) newSegmentWriter(base int64) (*segmentWriter, error) {
@@ -59,7 +60,6 @@ func (w *segmentWriter) finish() error {
 		err = w.f.Sync()
 	}
 	err = errors.Join(err, w.f.Close())
-	w.f = nil
 	if err != nil {
 		return err
 	}
@@ -69,18 +69,24 @@ func (w *segmentWriter) finish() error {
 		return err
 	}
 	if len(w.aborted) > 0 {
-		return writeFile(w.l.d.fs, w.s.path(suffixTxnIndex)+suffixCleaned, formatTxnIndex(w.aborted), true)
+		if err := writeFile(w.l.d.fs, w.s.path(suffixTxnIndex)+suffixCleaned, formatTxnIndex(w.aborted), true); err != nil {
+			return err
+		}
 	}
+	w.done = true
 	return nil
 }
 
 // abandon removes the files when the pass did not get to finish.
 func (w *segmentWriter) abandon() {
-	if w.f == nil {
+	if w.done {
 		return
 	}
 	_ = w.f.Close()
-	_ = removeIfExists(w.l.d.fs, w.s.path(suffixLog)+suffixCleaned)
+	for _, suffix := range []string{suffixLog, suffixIndex, suffixTimeIndex, suffixTxnIndex} {
+		_ = removeIfExists(w.l.d.fs, w.s.path(suffix)+suffixCleaned)
+		_ = removeIfExists(w.l.d.fs, w.s.path(suffix)+suffixCleaned+suffixTmp)
+	}
 }
 
 // swap puts the finished segment in place of the group. See the comment at the top for the order. Call with cleanMu held.

@@ -154,7 +154,7 @@ func (l *Log) syncNow() error {
 	}
 	clear(l.syncing)
 	if err != nil {
-		err = l.d.fail(err)
+		err = l.d.broken(err) // a sync that found the disk full has lost what it was to write
 		l.wakeAll(err)
 		return err
 	}

@@ -88,7 +88,7 @@ func (l *Log) truncate(fn func() error, offset, reset int64) error {
 		err = l.d.checkpointStarts()
 	}
 	if err != nil {
-		return l.d.fail(fmt.Errorf("truncate %s: %w", l.id, err))
+		return l.d.broken(fmt.Errorf("truncate %s: %w", l.id, err))
 	}
 	l.wakeTruncated(end)
 	l.notify()

@@ -1,0 +1,157 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// room bounds the twin's disk to what is used plus n bytes, 0 for no bound.
+func (m *memFS) room(n int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.capacity = 0
+	if n >= 0 {
+		m.capacity = max(1, m.used+n)
+	}
+}
+
+func TestFullDiskRefusesAppendsServesReadsAndRecoversByItself(t *testing.T) {
+	fs := newMemFS()
+	d, err := OpenDir("/log", Options{FS: fs})
+	require.NoError(t, err)
+	cfg := DefaultConfig()
+	cfg.SegmentBytes = 1000
+	l, err := d.Create("t", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	other, err := d.Create("u", 0, [16]byte{2}, DefaultConfig())
+	require.NoError(t, err)
+	res := mustAppend(t, l, records(3, producer(7, 0, 0)))
+	require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+	want := values(t, l, 0)
+	for _, left := range []int64{0, 1, 40, 70} {
+		fs.room(left) // a write is cut short in the middle of the batch
+		_, err = l.Append(records(3, producer(7, 0, 3)), AppendOptions{})
+		require.ErrorIs(t, err, ErrStorage)
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.True(t, d.Full())
+		require.NoError(t, d.Err(), "the directory is not offline")
+		require.Equal(t, want, values(t, l, 0))
+		_, err = d.Create("v", 0, [16]byte{3}, cfg)
+		if left == 0 {
+			require.ErrorIs(t, err, ErrStorage)
+		} else if err == nil {
+			require.NoError(t, d.Delete("v", 0))
+		}
+	}
+	fs.room(-1)
+	res = mustAppend(t, l, records(3, producer(7, 0, 3))) // the same batch again: its sequence was not used up
+	require.EqualValues(t, 3, res.BaseOffset)
+	require.False(t, res.Duplicate)
+	require.False(t, d.Full())
+	require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+	res = mustAppend(t, other, records(1))
+	require.NoError(t, other.WaitDurable(t.Context(), res.LastOffset))
+	require.NoError(t, d.Close())
+	d, err = OpenDir("/log", Options{FS: fs})
+	require.NoError(t, err)
+	require.True(t, d.WasClean())
+	l, _ = d.Log("t", 0)
+	require.Len(t, values(t, l, 0), 6)
+	require.NoError(t, d.Close())
+}
+
+// TestFullDiskAtEveryWrite fills the disk up at random sizes while a log is written, rolled, compacted and checkpointed, frees it again,
+// and at last crashes: whatever was acknowledged is there, whatever was refused is not.
+func TestFullDiskAtEveryWrite(t *testing.T) {
+	for seed := range uint64(60) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 3))
+			fs := newMemFS()
+			d, err := OpenDir("/log", Options{FS: fs})
+			require.NoError(t, err)
+			cfg := DefaultConfig()
+			cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.Delete, cfg.FileDeleteDelayMs = 700, 100, seed%3 == 0, 0
+			cfg.Compact, cfg.DeleteRetentionMs = seed%3 == 1, 1000
+			cfg.Preallocate = seed%2 == 0
+			l, err := d.Create("t", 0, [16]byte{1}, cfg)
+			require.NoError(t, err)
+			seq, refused, acked := int32(0), 0, int64(0)
+			for range 400 {
+				switch x := r.IntN(20); {
+				case x == 0:
+					fs.room(int64(r.IntN(900)))
+				case x == 1:
+					fs.room(-1)
+				case x == 2:
+					_ = d.Housekeep(t.Context())
+				case x == 3:
+					_ = l.Roll()
+				case x == 4 && cfg.Compact:
+					_ = l.Compact(t.Context())
+				default:
+					end := l.EndOffset()
+					res, err := l.Append(records(1+r.IntN(3), producer(7, 0, seq)), AppendOptions{})
+					if err != nil {
+						require.ErrorIs(t, err, syscall.ENOSPC)
+						require.Equal(t, end, l.EndOffset())
+						refused++
+						continue
+					}
+					require.Equal(t, end, res.BaseOffset)
+					seq += int32(res.LastOffset - res.BaseOffset + 1)
+					if r.IntN(2) == 0 {
+						require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+						acked = res.LastOffset + 1
+					}
+				}
+				require.NoError(t, d.Err())
+			}
+			require.Positive(t, refused)
+			fs.room(-1)
+			disk := fs.crash(r)
+			fs.mu.Lock()
+			fs.failAt = 1
+			fs.mu.Unlock()
+			_ = d.Close()
+			d, err = OpenDir("/log", Options{FS: disk})
+			require.NoError(t, err)
+			require.Empty(t, slices.DeleteFunc(d.Corruptions(), func(c *CorruptionError) bool { return c.Repaired }))
+			l, _ = d.Log("t", 0)
+			require.GreaterOrEqual(t, l.EndOffset(), acked)
+			values(t, l, l.StartOffset())
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
+func TestReadErrorFailsTheReadOnly(t *testing.T) {
+	fs := newMemFS()
+	d, err := OpenDir("/log", Options{FS: fs})
+	require.NoError(t, err)
+	l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+	require.NoError(t, err)
+	res := mustAppend(t, l, records(1))
+	require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+	eio := errors.New("input/output error")
+	fs.mu.Lock()
+	fs.judge = func(op memOp) error {
+		if op.kind == "read" {
+			return eio
+		}
+		return nil
+	}
+	fs.mu.Unlock()
+	_, err = l.Read(nil, 0, 100, 1, true)
+	require.ErrorIs(t, err, ErrStorage)
+	fs.mu.Lock()
+	fs.judge = nil
+	fs.mu.Unlock()
+	require.Len(t, values(t, l, 0), 1)
+	require.NoError(t, d.Close())
+}
