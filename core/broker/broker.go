@@ -46,6 +46,8 @@ type Config struct {
 	Quorum Quorum
 	// LogDir is where the logs are; empty means Core's log.dirs.
 	LogDir string
+	// FS holds the logs; nil is the operating system's. Tests give one that forgets what was not synced.
+	FS log.FS
 	// Logger gets what happens; nil discards it.
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil for none.
@@ -81,7 +83,7 @@ type Broker struct {
 	super      map[string]bool               // super.users
 	acls       atomic.Pointer[acl.Index]     // nil without authorizer
 	aclVersion uint64                        // of acls; the metadata's subscriber counts it
-	quotas     quotas
+	quotas     *quotas
 
 	electedMu sync.Mutex
 	electedAt map[int32]int32
@@ -123,6 +125,7 @@ func New(cfg Config) (*Broker, error) {
 		electedAt: map[int32]int32{},
 		failed:    make(chan error, 1), applied: make(chan struct{}),
 	}
+	b.quotas = newQuotas(cfg.Core)
 	b.sessions = newSessionCache(b.set.fetchSessionSlots, time.Now)
 	b.metrics = newMetrics(b)
 	b.fetchMemory = server.NewBudget(b.set.fetchMemoryBytes)
@@ -282,7 +285,7 @@ func (b *Broker) abandon() error {
 
 func (b *Broker) openDir() error {
 	opts := b.set.logOptions
-	opts.Logger = b.log
+	opts.Logger, opts.FS = b.log, b.cfg.FS
 	opts.Config = func(topic string) (log.Config, bool) {
 		im := b.image()
 		if im.Topic(topic) == nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/moldau-io/moldau/core/log"
 	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/replica"
+	"github.com/moldau-io/moldau/core/security/acl"
 	"github.com/moldau-io/moldau/core/server"
 	"github.com/moldau-io/moldau/core/wire"
 )
@@ -150,6 +151,8 @@ func (c *fetchCall) add(topic *topicState, name string, id [16]byte, req wire.Fe
 	switch {
 	case topic == nil && c.req.Version >= 13:
 		f.code = kerr.UnknownTopicID.Code
+	case !c.allowed(name):
+		f.code = kerr.TopicAuthorizationFailed.Code
 	case topic == nil:
 		f.code = kerr.UnknownTopicOrPartition.Code
 	default:
@@ -159,6 +162,15 @@ func (c *fetchCall) add(topic *topicState, name string, id [16]byte, req wire.Fe
 		}
 	}
 	c.parts = append(c.parts, f)
+}
+
+// allowed says whether the records of a topic may be read.
+func (c *fetchCall) allowed(topic string) bool {
+	cl := call{b: c.b, r: c.r}
+	if c.req.ReplicaID >= 0 {
+		return cl.allowedCluster(acl.ClusterAction)
+	}
+	return cl.allowedTopic(acl.Read, topic)
 }
 
 // ready says whether the fetch can be answered now, and notes the high watermarks it looked at.
@@ -262,6 +274,15 @@ func (c *fetchCall) encode() ([][]byte, func()) {
 		return c.resp.Finish(nil), c.release
 	}
 	c.read()
+	if c.b.quotas.table.Load() != nil {
+		if ms := c.b.throttleFetch(c.r, c.recordBytes()); ms > 0 {
+			if !c.incremental {
+				sessionID = 0 // the client begins a session with its next fetch
+			}
+			c.resp.Begin(c.req.Version, c.r.CorrelationID, ms, 0, sessionID, 0)
+			return c.resp.Finish(nil), c.release
+		}
+	}
 	if c.session != nil {
 		c.session.mu.Lock()
 		c.filter()
@@ -283,6 +304,15 @@ func (c *fetchCall) encode() ([][]byte, func()) {
 	return c.resp.Finish(c.nodes), c.release
 }
 
+// recordBytes is how many bytes of records were read.
+func (c *fetchCall) recordBytes() int {
+	n := 0
+	for i := range c.out {
+		n += len(c.out[i].Records)
+	}
+	return n
+}
+
 // topicEnd is the end of the run of partitions of one topic that begins at i.
 func (c *fetchCall) topicEnd(i int) int {
 	j := i + 1
@@ -295,6 +325,9 @@ func (c *fetchCall) topicEnd(i int) int {
 // read fills c.out for all of c.parts.
 func (c *fetchCall) read() {
 	left := int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes))
+	if c.b.quotas.table.Load() != nil {
+		left = min(left, c.b.quotas.most(call{b: c.b, r: c.r}.session(), c.r.ClientID))
+	}
 	left = c.reserve(left)
 	first := true
 	c.out = resize(c.out, len(c.parts))

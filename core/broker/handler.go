@@ -2,9 +2,11 @@ package broker
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau-io/moldau/core/security/quota"
 	"github.com/moldau-io/moldau/core/server"
 	"github.com/moldau-io/moldau/core/wire"
 )
@@ -17,6 +19,7 @@ type call struct {
 
 // reply answers with resp, whose version must be the request's. It may be called from any goroutine, once.
 func (c call) reply(resp kmsg.Response) {
+	setThrottle(resp, c.b.pendingThrottle(c))
 	buf := wire.AppendResponse(server.GetBuffer(responseGuess), c.r.CorrelationID, resp)
 	c.r.Respond(buf, func() { server.PutBuffer(buf) })
 }
@@ -81,6 +84,8 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.AddRaftVoter):               answer(b.addRaftVoter),
 		int16(kmsg.RemoveRaftVoter):            answer(b.removeRaftVoter),
 
+		int16(kmsg.SASLHandshake):                answer(b.lateSaslHandshake),
+		int16(kmsg.SASLAuthenticate):             answer(b.lateSaslAuthenticate),
 		int16(kmsg.DescribeACLs):                 answer(b.describeACLs),
 		int16(kmsg.CreateACLs):                   answer(b.createACLs),
 		int16(kmsg.DeleteACLs):                   answer(b.deleteACLs),
@@ -105,7 +110,13 @@ func (b *Broker) HandleRequest(r *server.Request) {
 	if !b.admitted(r) {
 		return
 	}
+	if !b.quotas.table.Load().Has(quota.Request) {
+		b.handle(r)
+		return
+	}
+	conn, clientID, start := r.Conn, r.ClientID, time.Now()
 	b.handle(r)
+	b.charged(conn, clientID, time.Since(start))
 }
 
 // handle gives the request of a peer that is authenticated to its handler.

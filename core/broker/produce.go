@@ -13,6 +13,7 @@ import (
 	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/replica"
+	"github.com/moldau-io/moldau/core/security/acl"
 	"github.com/moldau-io/moldau/core/server"
 	"github.com/moldau-io/moldau/core/wire"
 )
@@ -32,8 +33,10 @@ type produceCall struct {
 	nodes   []wire.NodeEndpoint
 	buf     []byte
 	waiting atomic.Int32
-	charged int64  // to the decode budget
-	release func() // bound to this call once
+	charged int64 // to the decode budget
+	// throttleMs is for how long quotas want the client to be silent.
+	throttleMs int32
+	release    func() // bound to this call once
 }
 
 var produceCalls sync.Pool
@@ -72,7 +75,12 @@ func (b *Broker) produce(r *server.Request) {
 		c.charged = n
 	}
 	c.waiting.Store(1) // this function
+	size := len(r.Body)
 	ok := c.appendAll()
+	c.throttleMs = 0
+	if b.quotas.table.Load() != nil {
+		c.throttleMs = b.throttleProduce(r, size)
+	}
 	acks := c.req.Acks
 	r.ReleaseFrame()
 	if acks == 0 {
@@ -115,6 +123,11 @@ func (c *produceCall) appendAll() bool {
 		for j := t.First; j < t.End; j++ {
 			if !c.appendOne(topic, j) {
 				ok = false
+			}
+		}
+		if topic == nil && c.req.Version < 13 && !c.call().allowedTopic(acl.Write, res.Name) {
+			for j := t.First; j < t.End; j++ { // who may not write there is not told whether it exists
+				c.fail(j, kerr.TopicAuthorizationFailed)
 			}
 		}
 	}
@@ -169,6 +182,8 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 // check refuses what must not reach the log.
 func (c *produceCall) check(topic *topicState, in *wire.ProducePartition) error {
 	switch {
+	case topic != nil && !c.call().allowedTopic(acl.Write, topic.name):
+		return kerr.TopicAuthorizationFailed
 	case c.req.Acks < -1 || c.req.Acks > 1:
 		return kerr.InvalidRequiredAcks
 	case topic == nil && c.req.Version >= 13:
@@ -259,9 +274,12 @@ func (c *produceCall) finished() {
 			c.hintLeader(&c.results[i], c.parts[i])
 		}
 	}
-	c.buf = wire.AppendProduceResponse(c.buf[:0], c.req.Version, c.r.CorrelationID, c.topics, c.nodes, 0)
+	c.buf = wire.AppendProduceResponse(c.buf[:0], c.req.Version, c.r.CorrelationID, c.topics, c.nodes, c.throttleMs)
 	c.r.Respond(c.buf, c.release)
 }
+
+// call is the request as authorization sees it.
+func (c *produceCall) call() call { return call{b: c.b, r: c.r} }
 
 // hintLeader names the new leader (KIP-951).
 func (c *produceCall) hintLeader(out *wire.ProduceResult, p *replica.Partition) {

@@ -8,6 +8,7 @@ import (
 	"github.com/moldau-io/moldau/core/log"
 	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/metadata"
+	"github.com/moldau-io/moldau/core/security/acl"
 	"github.com/moldau-io/moldau/core/txn"
 )
 
@@ -38,6 +39,9 @@ func (c *produceCall) join() *produceTxn {
 		return t
 	}
 	if c.req.TransactionalID == nil {
+		return all(kerr.TransactionalIDAuthorizationFailed)
+	}
+	if !c.call().allowed(acl.Write, acl.TransactionalID, string(c.req.TransactionalID)) {
 		return all(kerr.TransactionalIDAuthorizationFailed)
 	}
 	support := verifyOnly

@@ -1,18 +1,334 @@
 package broker
 
 import (
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/metadata"
+	"github.com/moldau-io/moldau/core/security/quota"
 	"github.com/moldau-io/moldau/core/server"
 )
 
-// quotas are the limits of clients.
-type quotas struct{}
+// quotas hold clients to their limits. As in Kafka an answer goes out at once, says for how long the client should be silent, and its
+// connection is not read from meanwhile (KIP-219). Without quotas each check is one look at a nil pointer.
+type quotas struct {
+	windows, mutationWindows int
+	window, mutationWindow   time.Duration
+	rate                     float64            // max.connection.creation.rate; +Inf for none
+	listenerRates            map[string]float64 // the same of single listeners
+	spared                   string             // the inter-broker listener, which the broker's rate spares
 
-// quotaSession is what quotas keep of a connection.
-type quotaSession struct{}
+	table atomic.Pointer[quota.Table]
+	ips   atomic.Pointer[ipQuotas]
+
+	mu      sync.Mutex
+	sensors map[quota.Scope]*sensor
+	arrived map[string]*sensor // connections, by "ip:", "listener:" or "broker"
+}
+
+// ipQuotas are the connection_creation_rate of addresses; everyone is that of those without their own, NaN for none.
+type ipQuotas struct {
+	byIP     map[string]float64
+	everyone float64
+}
+
+// sensor counts for one scope.
+type sensor struct {
+	mu     sync.Mutex
+	rate   quota.Rate
+	bucket quota.Bucket
+	used   time.Time
+}
+
+// Sensors that were not used for sensorIdle are forgotten when there are more than maxSensors.
+const (
+	maxSensors = 10_000
+	sensorIdle = 10 * time.Minute
+)
+
+func newQuotas(c *config.Broker) *quotas {
+	q := &quotas{
+		windows: int(c.QuotaWindows), window: time.Duration(c.QuotaWindowSeconds) * time.Second,
+		mutationWindows: int(c.ControllerQuotaWindows), mutationWindow: time.Duration(c.ControllerQuotaWindowSeconds) * time.Second,
+		rate: math.Inf(1), listenerRates: map[string]float64{},
+		sensors: map[quota.Scope]*sensor{}, arrived: map[string]*sensor{},
+	}
+	if c.MaxConnectionRate < math.MaxInt32 {
+		q.rate = float64(c.MaxConnectionRate)
+	}
+	if len(c.Listeners) > 1 {
+		q.spared = c.InterBrokerListenerName
+	}
+	for _, l := range c.Listeners {
+		key := "listener.name." + strings.ToLower(l.Name) + ".max.connection.creation.rate"
+		for k, v := range c.Static {
+			if strings.EqualFold(k, key) {
+				if n, err := strconv.Atoi(strings.TrimSpace(v)); err == nil && n < math.MaxInt32 {
+					q.listenerRates[l.Name] = float64(n)
+				}
+			}
+		}
+	}
+	return q
+}
+
+var quotaKindOf = map[string]quota.Kind{
+	metadata.QuotaProducerByteRate: quota.Produce, metadata.QuotaConsumerByteRate: quota.Fetch,
+	metadata.QuotaRequestPercentage: quota.Request, metadata.QuotaControllerMutationRate: quota.Mutation,
+}
 
 // update takes over the quotas of an image.
-func (q *quotas) update(*metadata.Image) {}
+func (q *quotas) update(im *metadata.Image) {
+	var entries []quota.Entry
+	ips := &ipQuotas{byIP: map[string]float64{}, everyone: math.NaN()}
+	part := func(n metadata.QuotaName) quota.Part {
+		return quota.Part{Set: n.Kind != metadata.QuotaAbsent, Default: n.Kind == metadata.QuotaDefault, Name: n.Name}
+	}
+	for _, e := range im.QuotaEntities() {
+		for k, v := range im.Quotas(e) {
+			kind, ok := quotaKindOf[k]
+			switch {
+			case ok:
+				entries = append(entries, quota.Entry{User: part(e.User), ClientID: part(e.ClientID), Kind: kind, Limit: v})
+			case k == metadata.QuotaConnectionCreationRate && e.IP.Kind == metadata.QuotaDefault:
+				ips.everyone = v
+			case k == metadata.QuotaConnectionCreationRate:
+				ips.byIP[e.IP.Name] = v
+			}
+		}
+	}
+	q.table.Store(quota.NewTable(entries))
+	if len(ips.byIP) == 0 && math.IsNaN(ips.everyone) {
+		ips = nil
+	}
+	q.ips.Store(ips)
+}
 
-// admitConnection says when a new connection is served.
-func (b *Broker) admitConnection(listener, host string) server.Admission { return server.Admission{} }
+// sensorFor returns the counter of a scope.
+func (q *quotas) sensorFor(scope quota.Scope, now time.Time) *sensor {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.sensors[scope]
+	if s == nil {
+		s = &sensor{}
+		if scope.Kind == quota.Mutation {
+			s.bucket = quota.NewBucket(q.mutationWindows, q.mutationWindow)
+		} else {
+			s.rate = quota.NewRate(q.windows, q.window)
+		}
+		forgetIdle(q.sensors, now)
+		q.sensors[scope] = s
+	}
+	s.used = now
+	return s
+}
+
+func forgetIdle[K comparable](m map[K]*sensor, now time.Time) {
+	if len(m) < maxSensors {
+		return
+	}
+	for k, s := range m {
+		if now.Sub(s.used) > sensorIdle {
+			delete(m, k)
+		}
+	}
+}
+
+// charge counts v for the client and returns how long it must be silent.
+func (q *quotas) charge(s *session, clientID string, kind quota.Kind, v float64, now time.Time) time.Duration {
+	t := q.table.Load()
+	if !t.Has(kind) || s.internal {
+		return 0
+	}
+	limit, scope, ok := t.Find(kind, s.who.Name, clientID)
+	if !ok {
+		return 0
+	}
+	c := q.sensorFor(scope, now)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rate.Record(v, now)
+	return c.rate.Throttle(limit, now)
+}
+
+// most is how many bytes a client may be sent at once without going over what its windows hold; the largest number without a quota.
+func (q *quotas) most(s *session, clientID string) int {
+	limit, _, ok := q.table.Load().Find(quota.Fetch, s.who.Name, clientID)
+	if !ok || s.internal {
+		return math.MaxInt
+	}
+	return int(min(limit*float64(q.windows-1)*q.window.Seconds(), math.MaxInt32))
+}
+
+// longestRequestThrottle is the most that a quota of time throttles at once, as in Kafka: one window.
+func (q *quotas) longestRequestThrottle() time.Duration { return q.window }
+
+// charged counts the time that a request took against the quota of its client, and mutes the connection when there was too much.
+func (b *Broker) charged(c *server.Conn, clientID string, took time.Duration) {
+	s, ok := c.Value.(*session)
+	if !ok || !s.ready {
+		return
+	}
+	percent := took.Seconds() * 100
+	if d := b.quotas.charge(s, clientID, quota.Request, percent, time.Now()); d > 0 {
+		b.throttle(c, min(d, b.quotas.longestRequestThrottle()))
+	}
+}
+
+// throttle mutes a connection after the answer under way.
+func (b *Broker) throttle(c *server.Conn, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	b.metrics.throttled.Add(1)
+	c.Throttle(d)
+}
+
+// pendingThrottle is for how long the time of the client's earlier requests throttles it, in milliseconds: what answers say.
+func (b *Broker) pendingThrottle(c call) int32 {
+	if !b.quotas.table.Load().Has(quota.Request) {
+		return 0
+	}
+	d := b.quotas.charge(c.session(), c.r.ClientID, quota.Request, 0, time.Now())
+	return int32(min(d, b.quotas.longestRequestThrottle()).Milliseconds())
+}
+
+// mutation is the quota on changes of metadata for one request (KIP-599).
+type mutation struct {
+	sensor *sensor // nil for no quota
+	limit  float64
+	strict bool
+}
+
+// mutationQuota is what the request may change. Strict requests are refused beyond it, older ones only throttled.
+func (c call) mutationQuota(strict bool) mutation {
+	q := c.b.quotas
+	s := c.session()
+	limit, scope, ok := q.table.Load().Find(quota.Mutation, s.who.Name, c.r.ClientID)
+	if !ok || s.internal {
+		return mutation{}
+	}
+	return mutation{sensor: q.sensorFor(scope, time.Now()), limit: limit, strict: strict}
+}
+
+// take counts n changes; it refuses them when the request is strict and the quota is used up.
+func (m mutation) take(n int) *metadata.Error {
+	if m.sensor == nil {
+		return nil
+	}
+	m.sensor.mu.Lock()
+	defer m.sensor.mu.Unlock()
+	now := time.Now()
+	if m.strict && m.sensor.bucket.Exceeded(m.limit, now) {
+		return &metadata.Error{Code: kerr.ThrottlingQuotaExceeded.Code, Message: "The throttling quota has been exceeded."}
+	}
+	m.sensor.bucket.Take(float64(n), m.limit, now)
+	return nil
+}
+
+// finish mutes the connection as the quota wants and returns the milliseconds that the answer says.
+func (m mutation) finish(c call) int32 {
+	if m.sensor == nil {
+		return 0
+	}
+	m.sensor.mu.Lock()
+	d := m.sensor.bucket.Throttle(m.limit, time.Now())
+	m.sensor.mu.Unlock()
+	c.b.throttle(c.r.Conn, d)
+	return throttleMs(d)
+}
+
+func throttleMs(d time.Duration) int32 { return int32(min(d.Milliseconds(), math.MaxInt32)) }
+
+// setThrottle puts a throttle time into an answer that has a place for it, unless a longer one is there.
+func setThrottle(resp kmsg.Response, ms int32) {
+	if ms <= 0 {
+		return
+	}
+	get, ok := resp.(kmsg.ThrottleResponse)
+	set, ok2 := resp.(kmsg.SetThrottleResponse)
+	if !ok || !ok2 {
+		return
+	}
+	if have, _ := get.Throttle(); have < ms {
+		set.SetThrottle(ms)
+	}
+}
+
+// arrival counts a connection under a name and returns how long the limit wants to wait.
+func (q *quotas) arrival(name string, limit float64, now time.Time) (time.Duration, *sensor) {
+	q.mu.Lock()
+	s := q.arrived[name]
+	if s == nil {
+		s = &sensor{rate: quota.NewRate(q.windows, q.window)}
+		forgetIdle(q.arrived, now)
+		q.arrived[name] = s
+	}
+	s.used = now
+	q.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate.Record(1, now)
+	return min(s.rate.Throttle(limit, now), time.Duration(q.windows)*q.window), s
+}
+
+// admitConnection says when a new connection is served (KIP-612): the broker's and the listener's rate make the listener wait, an
+// address's rate refuses the connection.
+func (b *Broker) admitConnection(listener, host string) server.Admission {
+	q := b.quotas
+	now := time.Now()
+	var a server.Admission
+	if ips := q.ips.Load(); ips != nil {
+		limit, ok := ips.byIP[host]
+		if !ok {
+			limit = ips.everyone
+		}
+		if !math.IsNaN(limit) {
+			if d, s := q.arrival("ip:"+host, limit, now); d > 0 {
+				s.mu.Lock()
+				s.rate.Record(-1, now) // it does not come in
+				s.mu.Unlock()
+				a.RefuseAfter = d
+				return a
+			}
+		}
+	}
+	if limit, ok := q.listenerRates[listener]; ok {
+		a.Wait, _ = q.arrival("listener:"+listener, limit, now)
+	}
+	if !math.IsInf(q.rate, 1) && listener != q.spared {
+		d, _ := q.arrival("broker", q.rate, now)
+		a.Wait = max(a.Wait, d)
+	}
+	return a
+}
+
+// throttleProduce counts what a produce request brought, mutes its connection if that was too much, and returns the milliseconds that
+// the answer says.
+func (b *Broker) throttleProduce(r *server.Request, bytes int) int32 {
+	c := call{b: b, r: r}
+	d := b.quotas.charge(c.session(), r.ClientID, quota.Produce, float64(bytes), time.Now())
+	b.throttle(r.Conn, d)
+	return max(throttleMs(d), b.pendingThrottle(c))
+}
+
+// throttleFetch counts what a fetch is about to be answered with. When it is too much it is taken back: the client gets an empty
+// answer, is muted for the milliseconds that are returned, and asks again.
+func (b *Broker) throttleFetch(r *server.Request, bytes int) int32 {
+	c := call{b: b, r: r}
+	now := time.Now()
+	d := b.quotas.charge(c.session(), r.ClientID, quota.Fetch, float64(bytes), now)
+	if d > 0 {
+		b.quotas.charge(c.session(), r.ClientID, quota.Fetch, -float64(bytes), now)
+		b.throttle(r.Conn, d)
+	}
+	return max(throttleMs(d), b.pendingThrottle(c))
+}

@@ -115,35 +115,10 @@ func failureText(mechanism string, again bool, err error) string {
 	return fmt.Sprintf("Authentication failed during %s due to invalid credentials with SASL mechanism %s", during, mechanism)
 }
 
-// authenticateAgain handles SASL requests of a peer that is authenticated: KIP-368 where sessions end, ILLEGAL_SASL_STATE elsewhere.
-func (b *Broker) authenticateAgain(s *session, r *server.Request) {
-	if !s.expires.IsZero() {
-		switch {
-		case r.Key == int16(kmsg.SASLHandshake):
-			b.saslHandshake(s, r, true)
-			return
-		case s.exchange != nil:
-			b.saslAuthenticate(s, r, true)
-			return
-		}
-	}
-	c := call{b: b, r: r}
-	if r.Key == int16(kmsg.SASLHandshake) {
-		req, ok := decodeAs[*kmsg.SASLHandshakeRequest](b, r)
-		if !ok {
-			return
-		}
-		resp := req.ResponseKind().(*kmsg.SASLHandshakeResponse)
-		resp.ErrorCode = kerr.IllegalSaslState.Code
-		c.reply(resp)
-		return
-	}
-	req, ok := decodeAs[*kmsg.SASLAuthenticateRequest](b, r)
-	if !ok {
-		return
-	}
+// lateSaslAuthenticate refuses tokens of a peer that is authenticated, or need not be.
+func (b *Broker) lateSaslAuthenticate(c call, req *kmsg.SASLAuthenticateRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.SASLAuthenticateResponse)
 	text := "SaslAuthenticate request received after successful authentication"
-	resp.ErrorCode, resp.ErrorMessage = kerr.IllegalSaslState.Code, &text
-	c.reply(resp)
+	resp.ErrorCode, resp.ErrorMessage, resp.SASLAuthBytes = kerr.IllegalSaslState.Code, &text, []byte{}
+	return resp
 }

@@ -51,3 +51,10 @@ func (b *Broker) saslHandshake(s *session, r *server.Request, again bool) {
 	}
 	c.reply(resp)
 }
+
+// lateSaslHandshake refuses the handshake of a peer that is authenticated for as long as it likes, or need not be.
+func (b *Broker) lateSaslHandshake(c call, req *kmsg.SASLHandshakeRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.SASLHandshakeResponse)
+	resp.ErrorCode = kerr.IllegalSaslState.Code
+	return resp
+}

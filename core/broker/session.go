@@ -28,7 +28,6 @@ type session struct {
 	who      security.Principal
 	subject  acl.Subject
 	access   accessCache
-	quota    quotaSession
 
 	// SASL.
 	mechanism string
@@ -142,8 +141,11 @@ func (b *Broker) admitted(r *server.Request) bool {
 	case s.exchange != nil && r.Key != int16(kmsg.SASLAuthenticate):
 		b.refuse(r, fmt.Errorf("Unexpected Kafka request of type %s during SASL authentication.", apiName(r.Key))) //nolint:staticcheck // Kafka's text
 		return false
-	case r.Key == int16(kmsg.SASLHandshake) || r.Key == int16(kmsg.SASLAuthenticate):
-		b.authenticateAgain(s, r)
+	case !s.expires.IsZero() && r.Key == int16(kmsg.SASLHandshake):
+		b.saslHandshake(s, r, true)
+		return false
+	case s.exchange != nil:
+		b.saslAuthenticate(s, r, true)
 		return false
 	case !s.expires.IsZero() && r.Received.After(s.expires):
 		b.metrics.expiredSessions.Add(1)
