@@ -412,22 +412,6 @@ func (c *lossyConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestTransactionsAreRefusedClearly(t *testing.T) {
-	c := brokertest.Start(t)
-	cl := c.Client(t)
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.TransactionalID = kmsg.StringPtr("tx")
-	seeds := cl.SeedBrokers()
-	resp, err := seeds[0].Request(within(t, 10*time.Second), req)
-	require.NoError(t, err)
-	require.Equal(t, kerr.UnsupportedVersion.Code, resp.(*kmsg.InitProducerIDResponse).ErrorCode)
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.CoordinatorType, find.CoordinatorKeys = 1, []string{"tx"}
-	resp, err = seeds[0].Request(within(t, 10*time.Second), find)
-	require.NoError(t, err)
-	require.Equal(t, kerr.CoordinatorNotAvailable.Code, resp.(*kmsg.FindCoordinatorResponse).Coordinators[0].ErrorCode)
-}
-
 func TestMetricsHaveTheNamesOfTheDashboards(t *testing.T) {
 	c := brokertest.Start(t)
 	c.CreateTopic(t, "t", 2)

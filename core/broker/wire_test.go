@@ -158,10 +158,11 @@ func TestApiVersionsOfEveryVersionAreAnswered(t *testing.T) {
 		require.Equal(t, int16(0), have[11].MinVersion, "JoinGroup from 0")
 		require.Equal(t, int16(0), have[3].MinVersion, "Metadata from 0")
 		if v >= 3 {
+			levels := map[string]int16{}
 			for _, f := range resp.FinalizedFeatures {
-				require.NotEqual(t, "transaction.version", f.Name, "there are no transactions of version 2")
+				levels[f.Name] = f.MaxVersionLevel
 			}
-			require.NotEmpty(t, resp.FinalizedFeatures)
+			require.Equal(t, int16(2), levels["transaction.version"], "clients use transactions of version 2 (KIP-890)")
 		}
 	}
 	// A version nobody knows, with a header and body nobody can read.
@@ -249,7 +250,7 @@ func TestBadBatchesAreRefusedWithTheirCodes(t *testing.T) {
 	require.Equal(t, kerr.MessageTooLarge.Code, code(9, records(1, func(w *batch.Builder) { w.Append(0, nil, make([]byte, 6000)) })))
 	require.Equal(t, kerr.InvalidRecord.Code, code(9, append(records(1), records(1)...)), "one batch for a partition")
 	require.Equal(t, kerr.InvalidRecord.Code, code(9, nil))
-	require.Equal(t, kerr.InvalidTxnState.Code, code(9, records(1, func(w *batch.Builder) { w.Idempotent, w.Transactional, w.ProducerID = true, true, 5 })))
+	require.Equal(t, kerr.TransactionalIDAuthorizationFailed.Code, code(9, records(1, func(w *batch.Builder) { w.Idempotent, w.Transactional, w.ProducerID = true, true, 5 })), "without a transactional id")
 	sequence := func(n int32) []byte {
 		return records(1, func(w *batch.Builder) { w.Idempotent, w.ProducerID, w.BaseSequence = true, 7, n })
 	}
