@@ -17,6 +17,9 @@ func documentID(dst []byte, r *plugins.SinkRecord) ([]byte, error) {
 	case data.TypeInt8, data.TypeInt16, data.TypeInt32, data.TypeInt64:
 		return strconv.AppendInt(dst, r.Key.Int(), 10), nil
 	case data.TypeString:
+		if r.Key.Str() == "" {
+			return nil, plugins.Dataf("%s-%d offset %d: Key is used as document id and can not be empty.", r.Topic, r.Partition, r.Offset)
+		}
 		if len(r.Key.Str()) > 512 {
 			return nil, plugins.Dataf("%s-%d offset %d: the key has %d bytes, a document id at most 512", r.Topic, r.Partition, r.Offset, len(r.Key.Str()))
 		}
@@ -28,13 +31,22 @@ func documentID(dst []byte, r *plugins.SinkRecord) ([]byte, error) {
 		r.Topic, r.Partition, r.Offset, r.Key.Type())
 }
 
-// appendDocument renders a value as JSON the way the original does: structs and maps with string keys as objects, other maps as lists
-// of {"key","value"}, decimals as numbers, bytes in base64, dates and times as the numbers that Connect holds.
-func appendDocument(dst []byte, s *data.Schema, v data.Value, compact bool) ([]byte, error) {
+// mapForm says how maps are written.
+type mapForm uint8
+
+const (
+	mapsCompact mapForm = iota // as objects when their keys are strings, else as lists of {"key","value"}
+	mapsEntries                // as lists of {"key","value"}
+	mapsBare                   // as objects when their keys are strings, else as lists of [key,value]: what JsonConverter makes of them
+)
+
+// appendDocument renders a value as JSON the way the original does: structs as objects, maps in the form asked for, bytes in base64, dates
+// and times as the numbers that Connect holds. Decimals are numbers, also with schema.ignore, where the original writes their bytes.
+func appendDocument(dst []byte, s *data.Schema, v data.Value, maps mapForm) ([]byte, error) {
 	switch v.Type() {
 	case data.TypeInvalid:
 		if d, ok := s.Default(); ok && !d.IsNull() {
-			return appendDocument(dst, s, d, compact)
+			return appendDocument(dst, s, d, maps)
 		}
 		return append(dst, "null"...), nil
 	case data.TypeBoolean:
@@ -70,13 +82,13 @@ func appendDocument(dst []byte, s *data.Schema, v data.Value, compact bool) ([]b
 				dst = append(dst, ',')
 			}
 			var err error
-			if dst, err = appendDocument(dst, elem, e, compact); err != nil {
+			if dst, err = appendDocument(dst, elem, e, maps); err != nil {
 				return nil, err
 			}
 		}
 		return append(dst, ']'), nil
 	case data.TypeMap:
-		return appendMap(dst, s, v, compact)
+		return appendMap(dst, s, v, maps)
 	case data.TypeStruct:
 		st := v.Struct()
 		dst = append(dst, '{')
@@ -87,7 +99,7 @@ func appendDocument(dst []byte, s *data.Schema, v data.Value, compact bool) ([]b
 			dst = jsontext.AppendString(dst, f.Name)
 			dst = append(dst, ':')
 			var err error
-			if dst, err = appendDocument(dst, f.Schema, st.Values[i], compact); err != nil {
+			if dst, err = appendDocument(dst, f.Schema, st.Values[i], maps); err != nil {
 				return nil, err
 			}
 		}
@@ -96,15 +108,25 @@ func appendDocument(dst []byte, s *data.Schema, v data.Value, compact bool) ([]b
 	return nil, plugins.Dataf("a value of type %s cannot be part of a document", v.Type())
 }
 
-func appendMap(dst []byte, s *data.Schema, v data.Value, compact bool) ([]byte, error) {
+func appendMap(dst []byte, s *data.Schema, v data.Value, maps mapForm) ([]byte, error) {
 	var ks, vs *data.Schema
 	if s.Type() == data.TypeMap {
 		ks, vs = s.KeySchema(), s.ValueSchema()
 	}
 	es := v.Map()
-	object := compact || s == nil // a map without a schema is a JSON object to begin with
+	if s == nil {
+		maps = mapsBare // a map without a schema is a JSON object to begin with
+	}
+	object := maps != mapsEntries
 	for _, e := range es {
 		object = object && e.Key.Type() == data.TypeString
+	}
+	if len(es) == 0 && ks != nil {
+		object = object && ks.Type() == data.TypeString
+	}
+	before, between, after := `{"key":`, `,"value":`, byte('}')
+	if maps == mapsBare {
+		before, between, after = `[`, `,`, ']'
 	}
 	open, shut := byte('['), byte(']')
 	if object {
@@ -119,16 +141,16 @@ func appendMap(dst []byte, s *data.Schema, v data.Value, compact bool) ([]byte, 
 		if object {
 			dst = append(jsontext.AppendString(dst, e.Key.Str()), ':')
 		} else {
-			if dst, err = appendDocument(append(dst, `{"key":`...), ks, e.Key, compact); err != nil {
+			if dst, err = appendDocument(append(dst, before...), ks, e.Key, maps); err != nil {
 				return nil, err
 			}
-			dst = append(dst, `,"value":`...)
+			dst = append(dst, between...)
 		}
-		if dst, err = appendDocument(dst, vs, e.Value, compact); err != nil {
+		if dst, err = appendDocument(dst, vs, e.Value, maps); err != nil {
 			return nil, err
 		}
 		if !object {
-			dst = append(dst, '}')
+			dst = append(dst, after)
 		}
 	}
 	return append(dst, shut), nil

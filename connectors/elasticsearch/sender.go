@@ -38,6 +38,7 @@ type sender struct {
 	safe     map[plugins.TopicPartition]int64
 	failure  error
 	timer    *time.Timer
+	stopped  bool // nothing is sent any more
 	spare    [][]byte
 }
 
@@ -107,7 +108,7 @@ func (x *sender) seal() {
 }
 
 func (x *sender) dispatch() {
-	for x.inFlight < x.s.inFlight && len(x.waiting) > 0 && x.failure == nil {
+	for x.inFlight < x.s.inFlight && len(x.waiting) > 0 && x.failure == nil && !x.stopped {
 		b := x.waiting[0]
 		if x.s.upsert {
 			for i := range b.items {
@@ -144,13 +145,16 @@ func (x *sender) nudge() {
 		return
 	}
 	if x.timer == nil {
-		x.timer = time.AfterFunc(left, func() {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			x.timer = nil
-			x.nudge()
-		})
+		x.timer = time.AfterFunc(left, x.lingered)
 	}
+}
+
+// lingered is called when linger.ms is over. It may have been on its way when the timer was stopped.
+func (x *sender) lingered() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.timer = nil
+	x.nudge()
 }
 
 // run sends a batch until it is through.
@@ -205,6 +209,7 @@ func (x *sender) deliver(b *batch) error {
 	}
 	reports := newReports()
 	failures := 0
+	step := 0 // of the backoff: rounds in which nothing got through
 	for try := 0; len(left) > 0; try++ {
 		if try > 0 {
 			body = body[:0:0]
@@ -226,9 +231,10 @@ func (x *sender) deliver(b *batch) error {
 					return fmt.Errorf("bulk request of %d documents: %w", len(left), err)
 				}
 			}
-			if perr := x.pause(try, err); perr != nil {
+			if perr := x.pause(try, step, err); perr != nil {
 				return perr
 			}
+			step++
 			continue
 		}
 		var retry []int
@@ -260,11 +266,15 @@ func (x *sender) deliver(b *batch) error {
 				}
 			}
 		}
+		if len(retry) < len(left) {
+			step = 0 // the server is busy, but at work
+		}
 		left = retry
 		if len(left) > 0 {
-			if err := x.pause(try, errors.New(why)); err != nil {
+			if err := x.pause(try, step, errors.New(why)); err != nil {
 				return err
 			}
+			step++
 		}
 	}
 	return reports.wait(x.ctx)
@@ -286,8 +296,9 @@ func (x *sender) refuse(it *item, r *itemResult, reports *reports, fail bool) er
 	return nil
 }
 
-func (x *sender) pause(try int, why error) error {
-	d := min(30*time.Second, x.s.backoff<<min(try, 20))
+// pause waits before a request is sent again, twice as long with each step.
+func (x *sender) pause(try, step int, why error) error {
+	d := min(30*time.Second, x.s.backoff<<min(step, 20))
 	if d <= 0 && x.s.backoff > 0 {
 		d = 30 * time.Second
 	}
@@ -348,9 +359,11 @@ func (x *sender) forget(tp plugins.TopicPartition) {
 	}
 }
 
+// stop ends requests under way and waits for that; no more begin.
 func (x *sender) stop() {
 	x.cancel()
 	x.mu.Lock()
+	x.stopped = true
 	if x.timer != nil {
 		x.timer.Stop()
 	}
@@ -393,6 +406,9 @@ func (r *reports) wait(ctx context.Context) error {
 func (x *sender) reportOnly(tp plugins.TopicPartition, r *plugins.SinkRecord, cause error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.stopped {
+		return
+	}
 	x.seal()
 	b := &batch{ends: map[plugins.TopicPartition]int64{tp: r.Offset + 1}}
 	x.order = append(x.order, b)

@@ -82,7 +82,7 @@ func (t *task) Put(ctx context.Context, records []plugins.SinkRecord) error {
 }
 
 func (t *task) put(ctx context.Context, tp plugins.TopicPartition, r *plugins.SinkRecord) error {
-	ignoreKey := t.s.ignoresKey(r.Topic)
+	ignoreKey, ignoreSchema := t.s.ignoresKey(r.Topic), t.s.ignoresSchema(r.Topic)
 	if r.Value.IsNull() {
 		switch {
 		case t.s.nulls == "ignore":
@@ -97,14 +97,14 @@ func (t *task) put(ctx context.Context, tp plugins.TopicPartition, r *plugins.Si
 	} else if r.Value.Type() != data.TypeStruct && r.Value.Type() != data.TypeMap {
 		return plugins.Dataf("%s-%d offset %d: a document must be an object, not a %s", r.Topic, r.Partition, r.Offset, r.Value.Type())
 	}
-	index, err := t.index.ensure(ctx, r.Topic, r.ValueSchema, !t.s.ignoresSchema(r.Topic) && !r.Value.IsNull())
+	index, err := t.index.ensure(ctx, r.Topic, r.ValueSchema, !ignoreSchema && !r.Value.IsNull())
 	if err != nil {
 		return err
 	}
 	it := item{rec: *r, act: actIndex}
 	var id []byte
 	switch {
-	case ignoreKey && t.s.autoIDs:
+	case t.s.autoIDs && !t.s.upsert && !r.Value.IsNull():
 		it.act = actCreate
 	case ignoreKey:
 		id = fmt.Appendf(nil, "%s+%d+%d", r.Topic, r.Partition, r.Offset)
@@ -119,8 +119,15 @@ func (t *task) put(ctx context.Context, tp plugins.TopicPartition, r *plugins.Si
 		it.act, it.version = actDelete, !t.s.upsert
 	case t.s.upsert:
 		it.act = actUpdate
-	case !ignoreKey:
+	case !ignoreKey && it.act == actIndex:
 		it.version = true
+	}
+	maps := mapsCompact
+	switch {
+	case ignoreSchema:
+		maps = mapsBare
+	case !t.s.compactMaps:
+		maps = mapsEntries
 	}
 	if it.version && t.s.versionHeader != "" {
 		if version, err = headerVersion(r, t.s.versionHeader); err != nil {
@@ -137,7 +144,7 @@ func (t *task) put(ctx context.Context, tp plugins.TopicPartition, r *plugins.Si
 			dst = append(dst, `{"doc":`...)
 		case actIndex, actCreate:
 		}
-		dst, err := appendDocument(dst, r.ValueSchema, r.Value, t.s.compactMaps)
+		dst, err := appendDocument(dst, r.ValueSchema, r.Value, maps)
 		if err != nil {
 			return nil, err
 		}

@@ -191,8 +191,13 @@ func TestAnAbsentServerIsWaitedForWithPartitionsPaused(t *testing.T) {
 	}
 	drop(t, s.URL, "t.rows")
 	h := start(t, s.URL, false, "max.buffered.records", "50", "batch.size", "20", "read.timeout.ms", "300")
-	require.NoError(t, h.Put(t.Context(), []plugins.SinkRecord{rec(0, data.Int64(0), row(0, "first", 0))}))
-	_, err := h.PreCommit(t.Context(), true)
+	first := []plugins.SinkRecord{rec(0, data.Int64(0), row(0, "first", 0))}
+	err := h.Put(t.Context(), first)
+	for plugins.IsRetriable(err) { // a busy machine may take longer than read.timeout.ms to make the index; the worker asks again
+		err = h.Put(t.Context(), first)
+	}
+	require.NoError(t, err)
+	_, err = h.PreCommit(t.Context(), true)
 	require.NoError(t, err)
 	require.NoError(t, s.Freeze())
 	thawed := false
@@ -220,13 +225,6 @@ func TestAnAbsentServerIsWaitedForWithPartitionsPaused(t *testing.T) {
 	require.NoError(t, h.Put(t.Context(), nil))
 	require.False(t, h.paused.Load())
 	require.Len(t, documents(t, s.URL, "t.rows"), 100)
-}
-
-func TestKeysAreRefusedByName(t *testing.T) {
-	_, err := definition().Parse(map[string]string{"connection.url": "localhost:9200", "data.stream.type": "LOGS", "proxy.host": "p", "elastic.https.ssl.keystore.location": "k"})
-	for _, want := range []string{"connection.url: every URL must begin with http:// or https://", "data.stream.type: not supported by moldau", "proxy.host: not supported by moldau", "elastic.https.ssl.keystore.location: not supported by moldau"} {
-		require.ErrorContains(t, err, want)
-	}
 }
 
 func TestJudge(t *testing.T) {

@@ -199,12 +199,18 @@ func (u *uploader) marksOf(ctx context.Context, key string) (*marks, error) {
 	if err != nil {
 		return nil, err
 	}
-	end, bad := strconv.ParseInt(h.Metadata[endKey], 10, 64)
-	if bad != nil {
+	text, ok := h.Metadata[endKey]
+	if !ok {
 		return nil, nil
 	}
-	topic, err := url.QueryUnescape(h.Metadata[topicKey])
-	return &marks{end, topic, h.Metadata[idKey]}, err
+	m := &marks{id: h.Metadata[idKey]}
+	if m.end, err = strconv.ParseInt(text, 10, 64); err != nil {
+		return nil, fmt.Errorf("object %s: metadata %s: %w", key, endKey, err)
+	}
+	if m.topic, err = url.QueryUnescape(h.Metadata[topicKey]); err != nil {
+		return nil, fmt.Errorf("object %s: metadata %s: %w", key, topicKey, err)
+	}
+	return m, nil
 }
 
 func status(err error) int {
