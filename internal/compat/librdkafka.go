@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,8 +22,9 @@ import (
 // librdkafkaSuite is the tests of librdkafka that need a broker, in quick mode. Each runs in a process of its own, so that one that
 // dies or hangs takes no other with it.
 type librdkafkaSuite struct {
-	dir   string
-	tools *servers.KafkaTools
+	scenario string // of its tests' own: "default" or "noautocreate"
+	dir      string
+	tools    *servers.KafkaTools
 }
 
 // testTimeout is for one test; the longest takes a minute and a half in quick mode.
@@ -36,14 +38,18 @@ func (s *librdkafkaSuite) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// settings: four partitions by default is what the suite's default scenario names.
-func (s *librdkafkaSuite) settings() []string { return []string{"num.partitions=4"} }
+// settings: four partitions by default is what the suite's scenarios name; some tests deny and allow by access control lists.
+func (s *librdkafkaSuite) settings() []string {
+	return []string{"num.partitions=4", fmt.Sprintf("auto.create.topics.enable=%t", s.scenario != "noautocreate"),
+		"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "allow.everyone.if.no.acl.found=true"}
+}
 
 var (
 	testEntry   = regexp.MustCompile(`(?m)^\s+_TEST\((\w+),\s*([^,)]*)`)
+	scenarioOf  = regexp.MustCompile(`\.scenario\s*=\s*"([^"]*)"`)
+	failure     = regexp.MustCompile(`^### Test "([^"]*)" failed at (.*) at \w+ \w+ +\d+ [\d:]+ \d+: ###$`)
 	summaryLine = regexp.MustCompile(`^\|\s*(\S+)\s*\|\s*(\S+)\s*\|\s*([\d.]+)s\s*\|\s*(.*)$`)
 	colour      = regexp.MustCompile("\x1b\\[[0-9;]*m")
-	clock       = regexp.MustCompile(`^\S* ?[\d:.]+ `)
 )
 
 // tests returns the names of the tests that need a broker: not those that are local or manual, nor those of share groups, a feature
@@ -54,8 +60,19 @@ func (s *librdkafkaSuite) tests(opt options) ([]string, error) {
 		return nil, err
 	}
 	var names []string
-	for _, m := range testEntry.FindAllSubmatch(src, -1) {
-		name, flags := string(m[1]), string(m[2])
+	all := testEntry.FindAllSubmatchIndex(src, -1)
+	for i, m := range all {
+		name, flags, rest := string(src[m[2]:m[3]]), string(src[m[4]:m[5]]), src[m[1]:]
+		if i+1 < len(all) {
+			rest = src[m[1]:all[i+1][0]]
+		}
+		scenario := "default"
+		if sc := scenarioOf.FindSubmatch(rest); sc != nil {
+			scenario = string(sc[1])
+		}
+		if !slices.Contains(strings.Split(scenario, ","), s.scenario) {
+			continue
+		}
 		if strings.Contains(flags, "TEST_F_LOCAL") || strings.Contains(flags, "TEST_F_MANUAL") || strings.Contains(name, "share_consumer") {
 			continue
 		}
@@ -83,7 +100,7 @@ func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, tell 
 	if err := os.WriteFile(conf, []byte("metadata.broker.list="+b.bootstrap+"\ntest.topic.random=true\ntest.timeout.multiplier=2\n"), 0o644); err != nil {
 		return err
 	}
-	env := append(os.Environ(), "RDKAFKA_TEST_CONF="+conf, "KAFKA_PATH="+kafka, "BROKERS="+b.bootstrap, "TEST_KAFKA_VERSION="+servers.KafkaVersion,
+	env := append(os.Environ(), "RDKAFKA_TEST_CONF="+conf, "KAFKA_PATH="+kafka, "BROKERS="+b.bootstrap, "TEST_KAFKA_VERSION="+servers.KafkaVersion, "TEST_SCENARIO="+s.scenario,
 		"LD_LIBRARY_PATH="+filepath.Join(s.dir, "src")+":"+filepath.Join(s.dir, "src-cpp"))
 	var mu sync.Mutex
 	telling := func(r result) { mu.Lock(); defer mu.Unlock(); tell(r) }
@@ -146,29 +163,37 @@ func (s *librdkafkaSuite) one(ctx context.Context, b *broker, env []string, name
 		}
 	}
 	switch {
-	case found:
+	case found && r.State != failed:
 	case ctx.Err() != nil:
 		r.Why = fmt.Sprintf("did not end within %s", testTimeout)
-	case err == nil: // skipped without a word: it needs what this build or scenario has not
+	case err == nil && !found: // skipped without a word: it needs what this build or scenario has not
 		r.State = skipped
 	default:
-		r.Why = "the test program ended without a result: " + lastWords(out)
-	}
-	if r.State == failed && r.Why == "" {
-		r.Why = lastWords(out)
+		if why := failureOf(out, name); why != "" {
+			r.Why = why
+		} else if !found {
+			r.Why = "the test program ended without a result"
+		}
 	}
 	return r
 }
 
-// lastWords is the last line of output that tells of a failure.
-func lastWords(out []byte) string {
+// failureOf is what a test said of its failure: the test or subtest, the place, and the line after.
+func failureOf(out []byte, name string) string {
 	lines := strings.Split(string(out), "\n")
-	last := ""
-	for _, l := range lines {
-		low := strings.ToLower(l)
-		if strings.Contains(low, "fail") || strings.Contains(low, "assert") {
-			last = clock.ReplaceAllString(strings.TrimSpace(l), "")
+	for i, l := range lines {
+		m := failure.FindStringSubmatch(strings.TrimSpace(l))
+		if m == nil || !strings.HasPrefix(m[1], name) {
+			continue
 		}
+		why := m[2]
+		if _, sub, ok := strings.Cut(strings.TrimSuffix(m[1], ")"), " ("); ok {
+			why = sub + ", " + why
+		}
+		if i+1 < len(lines) {
+			why += ": " + lines[i+1]
+		}
+		return clip(why)
 	}
-	return clip(last)
+	return ""
 }

@@ -2,7 +2,7 @@
 // the integration tests of franz-go's client (kgo) and the broker tests of librdkafka. Neither suite is part of this repository; both
 // are fetched from their registries (the Go module proxy, npm) in the versions named here.
 //
-//	compat -bin bin/moldau [-on moldau,kafka] [-suites kgo,librdkafka] [-tests REGEXP] [-report docs/compatibility.md]
+//	compat -bin bin/moldau [-on moldau,kafka] [-suites kgo,librdkafka,librdkafka-noautocreate] [-tests REGEXP] [-report docs/compatibility.md]
 //
 // Results are kept in -dir, one file for each suite and broker, so that a part can be run again and the report made from all:
 // with -tests, only what was run is replaced. It ends with 1 when a test of kgo fails on the hub, or one of librdkafka does that passes
@@ -32,6 +32,8 @@ import (
 	"github.com/moldau-io/moldau/internal/servers"
 )
 
+var suiteNames = []string{"kgo", "librdkafka", "librdkafka-noautocreate"}
+
 // options is what the command line says.
 type options struct {
 	bin, dir, report string
@@ -57,7 +59,7 @@ func main() {
 	flag.StringVar(&opt.dir, "dir", "bin/compat", "where results and logs go")
 	flag.StringVar(&opt.report, "report", "", "the page to write; none when empty")
 	flag.StringVar(&on, "on", "kafka,moldau", "brokers to run on")
-	flag.StringVar(&suites, "suites", "kgo,librdkafka", "suites to run; none makes the report only")
+	flag.StringVar(&suites, "suites", strings.Join(suiteNames, ","), "suites to run; none makes the report only")
 	flag.StringVar(&tests, "tests", "", "run only tests whose name matches this regular expression")
 	flag.IntVar(&opt.runs, "runs", 2, "how often kgo's tests run, one after the other, on the same broker")
 	flag.IntVar(&opt.workers, "workers", 2, "how many of librdkafka's tests run at once")
@@ -94,11 +96,12 @@ func runAll(ctx context.Context, opt options) (err error) {
 	if err := os.MkdirAll(opt.dir, 0o755); err != nil {
 		return err
 	}
-	known := map[string]suite{"kgo": &kgoSuite{}, "librdkafka": &librdkafkaSuite{}}
+	known := map[string]suite{"kgo": &kgoSuite{}, "librdkafka": &librdkafkaSuite{scenario: "default"},
+		"librdkafka-noautocreate": &librdkafkaSuite{scenario: "noautocreate"}}
 	for _, name := range opt.suites {
 		s := known[name]
 		if s == nil {
-			return fmt.Errorf("-suites: %q is none of kgo, librdkafka", name)
+			return fmt.Errorf("-suites: %q is none of %s", name, strings.Join(suiteNames, ", "))
 		}
 		if err := s.prepare(ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

@@ -150,7 +150,7 @@ func conclude(opt options) error {
 	var page strings.Builder
 	var bad []string
 	head(&page)
-	for _, name := range []string{"kgo", "librdkafka"} {
+	for _, name := range suiteNames {
 		hub, err := loadResults(opt, name, "moldau")
 		if err != nil {
 			return err
@@ -198,8 +198,8 @@ Results and logs of each test are in `+"`bin/compat`"+`. Nothing of the suites i
 
 - **kgo**: all tests of franz-go's client, in the version of go.mod, `+"`KGO_TEST_RF=1`"+`, twice in a row on the same broker. Tests that need no
   broker are among them. Subtests are listed only where one fails.
-- **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), default scenario (four partitions), each in its own process, two at a
-  time; one that fails runs once more. Not run: tests of share groups, which moldau answers as a broker with that feature off. A test that
+- **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), in the scenarios default (four partitions, with access
+  control lists on) and noautocreate, each in its own process, two at a time; one that fails runs once more. Not run: tests of share groups, which moldau answers as a broker with that feature off. A test that
   is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either side.
 
 `, servers.KafkaVersion, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), servers.LibrdkafkaVersion)

@@ -16,9 +16,9 @@ const (
 )
 
 // FetchLibrdkafka brings librdkafka's source and builds the library and its test runner; it returns the folder of the source. It
-// takes npm, a C and C++ compiler, make, and the headers of zlib, OpenSSL and zstd.
+// takes npm, a C and C++ compiler, make, and the headers of zlib, OpenSSL, zstd and RapidJSON.
 func FetchLibrdkafka(ctx context.Context) (string, error) {
-	return cached(ctx, "librdkafka-"+LibrdkafkaVersion, "librdkafka "+LibrdkafkaVersion+" with its tests (npm, 3 MB; built in two minutes, once)",
+	return cached(ctx, "librdkafka-"+LibrdkafkaVersion+"-json", "librdkafka "+LibrdkafkaVersion+" with its tests (npm, 3 MB; built in two minutes, once)",
 		func(ctx context.Context, dir string) error {
 			if err := buildTools(ctx); err != nil {
 				return err
@@ -52,7 +52,8 @@ func buildTools(ctx context.Context) error {
 			packages = append(packages, p[1])
 		}
 	}
-	for _, h := range [][2]string{{"zlib.h", "zlib1g-dev"}, {"openssl/ssl.h", "libssl-dev"}, {"zstd.h", "libzstd-dev"}} {
+	for _, h := range [][2]string{{"zlib.h", "zlib1g-dev"}, {"openssl/ssl.h", "libssl-dev"}, {"zstd.h", "libzstd-dev"},
+		{"rapidjson/rapidjson.h", "rapidjson-dev"}} {
 		if !exists(filepath.Join("/usr/include", h[0])) {
 			packages = append(packages, h[1])
 		}
