@@ -511,3 +511,29 @@ func TestWithoutTransactionsRecordsAreWrittenAtLeastOnce(t *testing.T) {
 		})
 	}
 }
+
+func TestATaskThatWasShutOutBeginsAgainOnce(t *testing.T) {
+	kafka, topic, props, name := transactionalCluster(t), unique(t, "t"), internalTopics(t), unique(t, "s")
+	createTopic(t, kafka, topic, 1)
+	s := counting(name, topic, 1<<40, 20, time.Millisecond)
+	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props, Logger: slog.New(slog.DiscardHandler)})
+	w.MustCreate("c", map[string]string{"connector.class": "ScriptSource", "script": name})
+	shutOut := func() {
+		before := len(s.committed())
+		require.Eventually(t, func() bool { return len(s.committed()) > before+10 }, 20*time.Second, time.Millisecond)
+		cl, err := kgo.NewClient(append([]kgo.Opt{kgo.TransactionalID(props["group.id"] + "-c-0")}, kafka...)...)
+		require.NoError(t, err)
+		defer cl.Close()
+		_, _, err = cl.ProducerID(context.Background())
+		require.NoError(t, err)
+	}
+	shutOut()
+	s.awaitStops(t, 1)
+	require.Equal(t, []string{"RUNNING", "RUNNING"}, w.State("c"))
+	shutOut()
+	w.Await("c", "RUNNING", "FAILED")
+	st, err := w.TaskStatus("c", 0)
+	require.NoError(t, err)
+	require.Regexp(t, "PRODUCER_FENCED|INVALID_PRODUCER_EPOCH", st.Trace)
+	requireSequence(t, readCommitted(t, kafka, topic), int(s.lastCommit()))
+}

@@ -43,7 +43,29 @@ type sourceRun struct {
 	boundary *taskBoundary // nil unless the task says where transactions end
 }
 
-func (r *run) runSource(p *parsed) (err error) {
+// A task whose producer was shut out although no other worker has come (the broker gave its transaction up: the process or the broker
+// was held up for longer than transaction.timeout.ms) begins again, from the stored offsets. Time passes first, in which a worker
+// that was succeeded hears of it, and it is not done twice in a row: two workers that do not know of each other would go on for ever.
+const (
+	lostPause = 2 * time.Second
+	lostAgain = 5 * time.Minute
+)
+
+func (r *run) runSource(p *parsed) error {
+	for {
+		err := r.runSourceOnce(p)
+		if !lost(err) || r.ctx.Err() != nil || !r.lostAt.IsZero() && time.Since(r.lostAt) < lostAgain {
+			return err
+		}
+		r.lostAt = time.Now()
+		r.log.Warn("the producer was shut out; the task begins again from the stored offsets unless another worker has it", "error", err)
+		if sleep(r.ctx, lostPause) != nil {
+			return nil
+		}
+	}
+}
+
+func (r *run) runSourceOnce(p *parsed) (err error) {
 	r.w.starts.taskTry.Add(1)
 	r.metrics.source = true
 	started := false

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -34,7 +35,8 @@ type run struct {
 	raised  error
 	abort   []func() // cuts an instance that does not stop off from the log
 
-	ask chan struct{} // connectors: TaskConfigs is wanted
+	lostAt time.Time     // source tasks: when the producer was shut out last
+	ask    chan struct{} // connectors: TaskConfigs is wanted
 }
 
 func (w *Worker) newRun(e effStart) *run {

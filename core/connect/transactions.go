@@ -229,7 +229,7 @@ func (c *configWriter) write(ctx context.Context, recs []*kgo.Record) error {
 			err = c.once(ctx, recs)
 		}
 	}
-	if errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) {
+	if lost(err) {
 		c.fenced(err)
 	}
 	return err
@@ -242,6 +242,10 @@ func (c *configWriter) once(ctx context.Context, recs []*kgo.Record) error {
 		return errors.New("the configuration topic's producer is closed")
 	}
 	if err := c.cl.BeginTransaction(); err != nil {
+		if lost(err) {
+			c.cl.Close()
+			c.cl = nil
+		}
 		return fmt.Errorf("begin a transaction: %w", err)
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
@@ -257,6 +261,11 @@ func (c *configWriter) once(ctx context.Context, recs []*kgo.Record) error {
 			return nil
 		}
 		err = fmt.Errorf("commit: %w", err)
+	}
+	if lost(err) { // whatever else this producer tried would only disturb the one that has its place
+		c.cl.Close()
+		c.cl = nil
+		return err
 	}
 	if e := c.cl.AbortBufferedRecords(end); e == nil {
 		if e = c.cl.EndTransaction(end, kgo.TryAbort); e != nil {

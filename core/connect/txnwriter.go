@@ -59,7 +59,8 @@ const (
 //     offset of each source partition in it. What is cut off at the end is aborted and read again from the stored offsets.
 //   - The task is told of a position (commit) only when the transaction with it has been committed.
 //   - The transactional id is taken over again only from this writer itself: every new start of the producer first asks the coordinator
-//     to go on from the epoch that was used last, which it refuses once another producer has come (a later task, another worker).
+//     to go on from the epoch that was used last, which it refuses once another producer has come (a later task, another worker). A
+//     writer that was shut out (lost) tries nothing more: whoever goes on does so from the stored offsets.
 //   - When a commit's answer is lost, the offset topic decides: after the coordinator has ended the old transaction, the offset record is
 //     there exactly if it was committed. If not, the same records are written again.
 type txnWriter struct {
@@ -218,7 +219,7 @@ func (w *txnWriter) run() {
 		t := &transaction{w: w, opened: time.Now()}
 		if err := t.gather(b); err != nil {
 			w.fail(err)
-			t.giveUp()
+			t.giveUp(!lost(err))
 			return
 		}
 	}
@@ -407,7 +408,7 @@ func (t *transaction) finish(commit bool) error {
 			break
 		}
 		w.metrics.committed(0, err)
-		if final(err) || w.ctx.Err() != nil {
+		if final(err) || lost(err) || w.ctx.Err() != nil {
 			return fmt.Errorf("transaction %s: %w", w.txnID, err)
 		}
 		if t.loose {
@@ -530,14 +531,14 @@ func (t *transaction) done(offs *offsetRecords) error {
 
 // abandon aborts a transaction that is not whole.
 func (t *transaction) abandon() error {
-	t.giveUp()
+	t.giveUp(true)
 	return t.w.ctx.Err()
 }
 
 // giveUp aborts what was written, so that nobody waits for the broker to do so, and counts what is not in the log after all.
-func (t *transaction) giveUp() {
+func (t *transaction) giveUp(abort bool) {
 	w := t.w
-	if t.started && t.begun == nil && w.ctx.Err() == nil && len(t.batches) > 0 {
+	if abort && t.started && t.begun == nil && w.ctx.Err() == nil && len(t.batches) > 0 {
 		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
 		defer cancel()
 		err := w.cl.AbortBufferedRecords(ctx)
@@ -572,7 +573,13 @@ type finalError struct{ error }
 // Unwrap returns the error.
 func (e finalError) Unwrap() error { return e.error }
 
-// final reports whether an error will come again, or says that another producer has taken over.
+// lost reports whether an error says that the producer was shut out: another one has taken over its id, or the broker gave its transaction
+// up because it took too long.
+func lost(err error) bool {
+	return errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) || errors.Is(err, errOverwritten)
+}
+
+// final reports whether an error will come again.
 func final(err error) bool {
 	var fe finalError
 	if errors.As(err, &fe) || errors.Is(err, kgo.ErrClientClosed) || errors.Is(err, kgo.ErrRecordTimeout) || errors.Is(err, kgo.ErrRecordRetries) {
@@ -583,7 +590,7 @@ func final(err error) bool {
 		return false
 	}
 	switch ke {
-	case kerr.InvalidProducerEpoch, kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber, kerr.TransactionAbortable, kerr.InvalidTxnState,
+	case kerr.UnknownProducerID, kerr.OutOfOrderSequenceNumber, kerr.TransactionAbortable, kerr.InvalidTxnState,
 		kerr.InvalidProducerIDMapping, kerr.ConcurrentTransactions, kerr.OperationNotAttempted, kerr.UnknownServerError:
 		return false // the coordinator will tell
 	}
@@ -616,10 +623,7 @@ func (w *txnWriter) recover(try int, marks []sourceMark, offs *offsetRecords, at
 		if err == nil {
 			break
 		}
-		if errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch) {
-			return false, fmt.Errorf("another producer has taken over the transactional id: %w", err)
-		}
-		if final(err) || w.ctx.Err() != nil {
+		if lost(err) || final(err) || w.ctx.Err() != nil {
 			return false, err
 		}
 		w.log.Warn("the producer cannot be started yet", "transactional_id", w.txnID, "error", err)
