@@ -44,6 +44,7 @@ type Dir struct {
 	creating  map[topicPartition]bool // or being deleted: the folder is in use
 	closed    bool
 	corrupted []*CorruptionError
+	futures   []topicPartition // moves to here that were under way when it was opened
 
 	trashMu sync.Mutex
 	trash   []trashFile
@@ -73,13 +74,7 @@ const deleteSuffix = "-delete"
 // another process has it open. An I/O error fails the opening; damage in a log does not: see Corruptions.
 func OpenDir(path string, opts Options) (*Dir, error) {
 	opts.setDefaults()
-	d := &Dir{
-		path: path, fs: opts.FS, opts: opts, log: opts.Logger, now: opts.Now, prevEpoch: -1,
-		logs: map[topicPartition]*Log{}, creating: map[topicPartition]bool{}, decompress: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
-		files: clock{limit: int64(opts.MaxOpenFiles)}, indexes: clock{limit: opts.IndexCacheBytes},
-	}
-	d.brokerEpoch.Store(-1)
-	d.syncer = newSyncer(d)
+	d := newDir(path, opts)
 	if err := d.make(path); err != nil {
 		return nil, fmt.Errorf("open log directory: %w", err)
 	}
@@ -92,6 +87,17 @@ func OpenDir(path string, opts Options) (*Dir, error) {
 		return nil, errors.Join(fmt.Errorf("open log directory %s: %w", path, err), lock.Close())
 	}
 	return d, nil
+}
+
+func newDir(path string, opts Options) *Dir {
+	d := &Dir{
+		path: path, fs: opts.FS, opts: opts, log: opts.Logger, now: opts.Now, prevEpoch: -1,
+		logs: map[topicPartition]*Log{}, creating: map[topicPartition]bool{}, decompress: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		files: clock{limit: int64(opts.MaxOpenFiles)}, indexes: clock{limit: opts.IndexCacheBytes},
+	}
+	d.brokerEpoch.Store(-1)
+	d.syncer = newSyncer(d)
+	return d
 }
 
 // make creates the directory and those above it, durably.
@@ -141,6 +147,11 @@ func (d *Dir) load() error {
 			continue
 		}
 		if strings.HasSuffix(e.Name(), deleteSuffix) {
+			d.removeLater(d.file(e.Name()), 0)
+			continue
+		}
+		if tp, ok := parseFutureName(e.Name()); ok {
+			d.futures = append(d.futures, tp)
 			d.removeLater(d.file(e.Name()), 0)
 			continue
 		}
@@ -458,6 +469,9 @@ func (d *Dir) Close() error {
 	}
 	closed := ErrClosed
 	d.failed.CompareAndSwap(nil, &closed)
+	if d.lock == nil {
+		return err // it never opened
+	}
 	return errors.Join(err, d.lock.Close())
 }
 

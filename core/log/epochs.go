@@ -107,6 +107,13 @@ func (c *epochCache) truncateStart(start int64) {
 	c.entries[0].StartOffset, c.dirty = start, true
 }
 
+// replace takes another history over.
+func (c *epochCache) replace(es []EpochEntry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries, c.dirty = es, true
+}
+
 func (c *epochCache) snapshot() []EpochEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()

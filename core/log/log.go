@@ -124,6 +124,12 @@ func (l *Log) check() error {
 	return nil
 }
 
+// Err is the error that every call answers, when the directory has failed or the log is closed; nil otherwise.
+func (l *Log) Err() error { return l.check() }
+
+// Dir is the directory that the log is in.
+func (l *Log) Dir() *Dir { return l.d }
+
 // Topic is the topic's name.
 func (l *Log) Topic() string { return l.topic }
 

@@ -41,7 +41,7 @@ type memFS struct {
 	// ignore makes the syncs of a call site do nothing; seen, when not nil, notes the operations of each call site.
 	ignore func(site string) bool
 	seen   map[string][]int
-	locked bool
+	locked map[string]bool
 }
 
 // memOp is an operation as judge sees it.
@@ -342,18 +342,32 @@ func (m *memFS) SyncDir(name string) error {
 	return nil
 }
 
-type memLock struct{ m *memFS }
+type memLock struct {
+	m    *memFS
+	name string
+}
 
-func (l memLock) Close() error { l.m.locked = false; return nil }
+func (l memLock) Close() error {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	delete(l.m.locked, l.name)
+	return nil
+}
 
-func (m *memFS) Lock(string) (io.Closer, error) {
+func (m *memFS) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.locked {
+	if err := m.peek("lock", name); err != nil {
+		return nil, err
+	}
+	if m.locked[name] {
 		return nil, ErrLocked
 	}
-	m.locked = true
-	return memLock{m}, nil
+	if m.locked == nil {
+		m.locked = map[string]bool{}
+	}
+	m.locked[name] = true
+	return memLock{m, name}, nil
 }
 
 type memFile struct {

@@ -40,7 +40,8 @@ type Partition struct {
 	id    [16]byte
 	index int32
 	node  int32
-	log   *log.Log
+	log   atomic.Pointer[log.Log]
+	swap  sync.RWMutex // appends hold it to read; SwapLog to write
 
 	leadership atomic.Pointer[Leadership]
 	hw         atomic.Int64
@@ -73,7 +74,8 @@ type Acker interface {
 
 // New makes the partition of a log; node is this broker's id. It leads nothing until SetLeadership.
 func New(topic string, id [16]byte, index, node int32, l *log.Log) *Partition {
-	p := &Partition{topic: topic, id: id, index: index, node: node, log: l}
+	p := &Partition{topic: topic, id: id, index: index, node: node}
+	p.log.Store(l)
 	p.leadership.Store(&Leadership{Leader: -1, Epoch: -1})
 	p.onDurable = p.durable
 	p.hw.Store(l.DurableOffset())
@@ -87,8 +89,8 @@ func (p *Partition) Topic() string     { return p.topic }
 func (p *Partition) TopicID() [16]byte { return p.id }
 func (p *Partition) Index() int32      { return p.index }
 
-// Log is the partition's log.
-func (p *Partition) Log() *log.Log { return p.log }
+// Log is the partition's log. It changes when the partition moves to another directory.
+func (p *Partition) Log() *log.Log { return p.log.Load() }
 
 // Leadership returns the current state; it must not be changed.
 func (p *Partition) Leadership() *Leadership { return p.leadership.Load() }
@@ -113,14 +115,31 @@ func (p *Partition) SetLeadership(l Leadership) {
 
 // EpochEndOffset is where the largest epoch at or below the one asked for ends (KIP-101, KIP-279), -1 and -1 when unknown.
 func (p *Partition) EpochEndOffset(epoch int32) (found int32, end int64) {
-	l, latest := p.leadership.Load(), p.log.LatestEpoch()
+	l, latest := p.leadership.Load(), p.Log().LatestEpoch()
 	if l.Leader == p.node && epoch > latest && epoch <= l.Epoch {
 		if epoch == l.Epoch || latest < 0 {
-			return epoch, p.log.EndOffset()
+			return epoch, p.Log().EndOffset()
 		}
-		return latest, p.log.EndOffset() // an epoch in which nothing was written
+		return latest, p.Log().EndOffset() // an epoch in which nothing was written
 	}
-	return p.log.EpochEndOffset(epoch)
+	return p.Log().EpochEndOffset(epoch)
+}
+
+// SwapLog holds off appends and has swap bring another log with the same contents, which takes the place of the partition's. With an
+// error the partition keeps the one it has.
+func (p *Partition) SwapLog(swap func() (*log.Log, error)) error {
+	p.swap.Lock()
+	defer p.swap.Unlock()
+	l, err := swap()
+	if err != nil {
+		return err
+	}
+	p.Log().SetListener(nil)
+	l.AdvanceHighWatermark(p.hw.Load())
+	p.log.Store(l)
+	l.SetListener(func(_, durable int64) { p.progressed(durable) })
+	p.progressed(l.DurableOffset())
+	return nil
 }
 
 // Close tells everyone who waits that the partition is gone. The log is the caller's to delete.
@@ -173,7 +192,7 @@ func (p *Partition) progressed(durable int64) {
 	}
 	// The log first: who sees the new high watermark must see the last stable offset that goes with it. It takes the log's
 	// lock, under which p.mu is taken elsewhere.
-	p.log.AdvanceHighWatermark(limit)
+	p.Log().AdvanceHighWatermark(limit)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if limit <= p.hw.Load() {
@@ -211,7 +230,7 @@ func (p *Partition) feed(bytes int64) {
 	// another one is not known: a watch may fire early, never late.
 	committed := int64(0)
 	p.held += bytes
-	if stable := min(p.log.LastStableOffset(), p.hw.Load()); stable > p.stable {
+	if stable := min(p.Log().LastStableOffset(), p.hw.Load()); stable > p.stable {
 		p.stable, p.held, committed = stable, 0, p.held
 	}
 	if len(p.watchers) == 0 {
@@ -258,7 +277,9 @@ func (p *Partition) Append(batches []byte, o AppendOptions, acker Acker, slot in
 	case o.Acks == -1 && len(l.ISR) < l.MinISR:
 		return log.AppendResult{}, fmt.Errorf("%w: the size of the current ISR is %d, min.insync.replicas is %d", ErrNotEnoughReplicas, len(l.ISR), l.MinISR)
 	}
-	res, err := p.log.Append(batches, log.AppendOptions{LeaderEpoch: l.Epoch, Origin: o.Origin, Guard: o.Guard, TransactionVersion: o.TransactionVersion})
+	p.swap.RLock()
+	defer p.swap.RUnlock()
+	res, err := p.Log().Append(batches, log.AppendOptions{LeaderEpoch: l.Epoch, Origin: o.Origin, Guard: o.Guard, TransactionVersion: o.TransactionVersion})
 	if err != nil {
 		return res, err
 	}
@@ -302,7 +323,7 @@ func (p *Partition) track(a appended) {
 	p.armed = true
 	p.mu.Unlock()
 	if arm {
-		p.log.NotifyDurable(a.end-1, p.onDurable)
+		p.Log().NotifyDurable(a.end-1, p.onDurable)
 	}
 }
 
@@ -310,7 +331,7 @@ func (p *Partition) track(a appended) {
 // long as there are appends to acknowledge; between two of them the listener brings the progress.
 func (p *Partition) durable(err error) {
 	if err == nil {
-		p.progressed(p.log.DurableOffset())
+		p.progressed(p.Log().DurableOffset())
 	}
 	p.mu.Lock()
 	if err != nil {
@@ -324,5 +345,5 @@ func (p *Partition) durable(err error) {
 	}
 	end := p.appends[n-1].end
 	p.mu.Unlock()
-	p.log.NotifyDurable(end-1, p.onDurable)
+	p.Log().NotifyDurable(end-1, p.onDurable)
 }

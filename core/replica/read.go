@@ -14,7 +14,7 @@ type Offsets struct {
 // Offsets returns the partition's offsets. The last stable offset is never above the high watermark.
 func (p *Partition) Offsets() Offsets {
 	hw := p.hw.Load()
-	return Offsets{HighWatermark: hw, LastStable: min(p.log.LastStableOffset(), hw), LogStart: p.log.StartOffset()}
+	return Offsets{HighWatermark: hw, LastStable: min(p.Log().LastStableOffset(), hw), LogStart: p.Log().StartOffset()}
 }
 
 // Limit is where a consumer must stop: the high watermark, or the last stable offset.
@@ -28,8 +28,11 @@ func (o Offsets) Limit(committed bool) int64 {
 // CheckOffset says whether a consumer may ask for offset: the start and the end of the log included. A consumer that asks
 // above the high watermark but below the end of the log is early, not lost.
 func (p *Partition) CheckOffset(offset int64) error {
-	if offset < p.log.StartOffset() || offset > p.log.EndOffset() {
-		return fmt.Errorf("offset %d of %s-%d is outside of %d to %d: %w", offset, p.topic, p.index, p.log.StartOffset(), p.log.EndOffset(), log.ErrOffsetOutOfRange)
+	if err := p.Log().Err(); err != nil {
+		return err // an offline log knows nothing of offsets
+	}
+	if offset < p.Log().StartOffset() || offset > p.Log().EndOffset() {
+		return fmt.Errorf("offset %d of %s-%d is outside of %d to %d: %w", offset, p.topic, p.index, p.Log().StartOffset(), p.Log().EndOffset(), log.ErrOffsetOutOfRange)
 	}
 	return nil
 }
@@ -44,7 +47,7 @@ func (p *Partition) Read(dst []byte, offset int64, maxBytes int, committed, minO
 	if offset >= limit {
 		return dst, o, nil
 	}
-	out, err := p.log.Read(dst, offset, maxBytes, limit, minOne)
+	out, err := p.Log().Read(dst, offset, maxBytes, limit, minOne)
 	return out, o, err
 }
 
@@ -60,27 +63,27 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	if offset < 0 || offset > hw {
 		return -1, fmt.Errorf("delete records before %d of %s-%d: high watermark is %d: %w", offset, p.topic, p.index, hw, log.ErrOffsetOutOfRange)
 	}
-	if err := p.log.DeleteRecordsBefore(offset); err != nil {
+	if err := p.Log().DeleteRecordsBefore(offset); err != nil {
 		return -1, err
 	}
-	return p.log.StartOffset(), nil
+	return p.Log().StartOffset(), nil
 }
 
 // ReadableBytes estimates how many bytes there are to read from one offset up to another, at most limit. It takes the log's average
 // size for an offset, and is 1 at least when there is anything.
 func (p *Partition) ReadableBytes(from, to, limit int64) int64 {
-	start, end := p.log.StartOffset(), p.log.EndOffset()
+	start, end := p.Log().StartOffset(), p.Log().EndOffset()
 	if from >= to || end <= start {
 		return 0
 	}
-	n := float64(p.log.Size()) * float64(to-from) / float64(end-start)
+	n := float64(p.Log().Size()) * float64(to-from) / float64(end-start)
 	return max(min(int64(n), limit), 1)
 }
 
 // EpochAt is the leader epoch in which the record at offset was written, -1 when unknown.
 func (p *Partition) EpochAt(offset int64) int32 {
 	epoch := int32(-1)
-	for _, e := range p.log.Epochs() {
+	for _, e := range p.Log().Epochs() {
 		if e.StartOffset > offset {
 			break
 		}
