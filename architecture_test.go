@@ -31,6 +31,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		{"core/quorum", []string{"core/quorum", "core/metadata"}, "consensus carries metadata records"},
 		{"core/wire", []string{"core/wire"}, "codecs know no server"},
 		{"core/server", []string{"core/server", "core/wire"}, "the server moves bytes and headers, not meaning"},
+		{"core/security", []string{"core/security", "core/config"}, "who a peer is and what it may do is decided without the broker"},
 		{"core/group", []string{"core/group"}, "coordinators are pure and declare their store"},
 		{"core/replica", []string{"core/replica", "core/log"}, "a partition is a log with followers"},
 		{"core/broker", []string{"core"}, "the broker puts the log's parts together; it knows neither connect nor registry"},

@@ -57,7 +57,10 @@ func ParseJaas(s string) (LoginModule, error) {
 			return m, fmt.Errorf("Value not specified for key '%s' in JAAS config", t.text) //nolint:staticcheck // Kafka's text
 		}
 		v, err := p.next()
-		if err != nil || v.kind != 'w' {
+		if err != nil {
+			return m, err
+		}
+		if v.kind != 'w' {
 			return m, fmt.Errorf("Value not specified for key '%s' in JAAS config", t.text) //nolint:staticcheck // Kafka's text
 		}
 		if _, twice := m.Options[t.text]; twice {
