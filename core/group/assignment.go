@@ -45,11 +45,6 @@ func (a assignment) equal(o assignment) bool {
 	return len(a) == len(o) && maps.EqualFunc(a, o, slices.Equal[[]int32])
 }
 
-func (a assignment) has(topic uuid, p int32) bool {
-	_, ok := slices.BinarySearch(a[topic], p)
-	return ok
-}
-
 func (e epochs) equal(o epochs) bool {
 	return len(e) == len(o) && maps.EqualFunc(e, o, maps.Equal[map[int32]int32, map[int32]int32])
 }

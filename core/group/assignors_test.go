@@ -102,8 +102,8 @@ func replayScenario(t *testing.T, sc kafkaScenario) {
 		if len(g.members) == 0 {
 			continue
 		}
-		any := g.members[sortedKeys(g.members)[0]]
-		result, err := assign(sc.Assignor, s.specOf(g, g.homogeneous, any))
+		one := g.members[sortedKeys(g.members)[0]]
+		result, err := assign(sc.Assignor, s.specOf(g, g.homogeneous, one))
 		require.NoError(t, err)
 		want := map[string]assignment{}
 		for m, a := range st.Result {
@@ -190,7 +190,7 @@ func TestTargetsAreCompleteBalancedAndSticky(t *testing.T) {
 			second, err := assign(name, &again)
 			require.NoError(t, err)
 			for m, a := range first {
-				require.True(t, a.parts.equal(second[m].get()), "seed %d: a balanced target moved", seed)
+				require.True(t, a.get().equal(second[m].get()), "seed %d: a balanced target moved", seed)
 			}
 		}
 	}

@@ -43,14 +43,6 @@ const (
 	codeInvalidRegularExpression  int16 = 128
 )
 
-// codeText is Kafka's text for a code.
-func codeText(code int16) string {
-	if e := kerr.TypedErrorForCode(code); e != nil {
-		return e.Description
-	}
-	return ""
-}
-
 // appendErrorCode is what a client is told when the append that its answer waits for failed. As in Kafka,
 // codes that speak of the partition are turned into codes that speak of the coordinator, which every client
 // knows how to retry.

@@ -32,7 +32,7 @@ func (s *Shard) refuseBeat(e ConsumerGroupHeartbeat, err *apiError) {
 func (s *Shard) answerBeat(e ConsumerGroupHeartbeat, resp *kmsg.ConsumerGroupHeartbeatResponse) func(int16) {
 	return func(code int16) {
 		if code != codeNone {
-			s.refuseBeat(e, &apiError{code, codeText(code)})
+			s.refuseBeat(e, &apiError{code: code})
 			return
 		}
 		s.reply(e.Waiter, resp)

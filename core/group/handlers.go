@@ -245,7 +245,7 @@ func (c *Coordinator) fetchGroup(rg *kmsg.OffsetFetchRequestGroup, version int16
 func (c *Coordinator) ConsumerGroupHeartbeat(rc RequestContext, req *kmsg.ConsumerGroupHeartbeatRequest, reply func(*kmsg.ConsumerGroupHeartbeatResponse)) {
 	if code := c.step(c.slotOf(req.Group), ConsumerGroupHeartbeat{Context: rc, Request: req, Waiter: reply}); code != codeNone {
 		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
-		resp.Version, resp.ErrorCode, resp.ErrorMessage = req.Version, code, kmsg.StringPtr(codeText(code))
+		resp.Version, resp.ErrorCode = req.Version, code
 		reply(resp)
 	}
 }

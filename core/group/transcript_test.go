@@ -25,7 +25,7 @@ import (
 // A transcript is what Apache Kafka 4.3 answered to the requests of a scenario. The scenarios run against
 // the coordinator here and must give the same text. With MOLDAU_RECORD_GROUPS=host:port they run against
 // the Kafka there instead, which must have group.initial.rebalance.delay.ms=300 and
-// group.min.session.timeout.ms=100, and write the transcripts anew. With MOLDAU_CHECK_GROUPS=host:port they run
+// group.min.session.timeout.ms=100 and group.consumer.assignment.interval.ms=0, and write the transcripts anew. With MOLDAU_CHECK_GROUPS=host:port they run
 // over the network against a broker with the same properties and must give the same text.
 const (
 	recordEnv = "MOLDAU_RECORD_GROUPS"
@@ -46,7 +46,7 @@ type script struct {
 	ids  map[string]string
 }
 
-var uuidPattern = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+var uuidPattern = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|:"[A-Za-z0-9_-]{22}"`)
 
 // normal is v as text in which random ids have the names id1, id2, ... and arrays without an order are
 // sorted.
@@ -65,7 +65,35 @@ func (s *script) normal(v any) string {
 		}
 	case *kmsg.ListGroupsResponse:
 		r.Groups = slices.DeleteFunc(r.Groups, func(g kmsg.ListGroupsResponseGroup) bool { return !strings.HasPrefix(g.Group, s.prefix()) })
+		if len(r.Groups) == 0 {
+			r.Groups = nil // as it is decoded when nobody else has groups
+		}
 		slices.SortFunc(r.Groups, func(a, b kmsg.ListGroupsResponseGroup) int { return strings.Compare(a.Group, b.Group) })
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		if r.Assignment != nil {
+			s.sortTopics(len(r.Assignment.Topics), func(i int) [16]byte { return r.Assignment.Topics[i].TopicID },
+				func(i, j int) {
+					r.Assignment.Topics[i], r.Assignment.Topics[j] = r.Assignment.Topics[j], r.Assignment.Topics[i]
+				},
+				func(i int) { slices.Sort(r.Assignment.Topics[i].Partitions) })
+		}
+	case *kmsg.ConsumerGroupDescribeResponse:
+		for i := range r.Groups {
+			ms := r.Groups[i].Members
+			slices.SortFunc(ms, func(a, b kmsg.ConsumerGroupDescribeResponseGroupMember) int {
+				return strings.Compare(s.rename(a.MemberID), s.rename(b.MemberID))
+			})
+			for j := range ms {
+				slices.Sort(ms[j].SubscribedTopics)
+				for _, a := range []*kmsg.Assignment{&ms[j].Assignment, &ms[j].TargetAssignment} {
+					s.sortTopics(len(a.TopicPartitions), func(i int) [16]byte { return a.TopicPartitions[i].TopicID },
+						func(i, j int) {
+							a.TopicPartitions[i], a.TopicPartitions[j] = a.TopicPartitions[j], a.TopicPartitions[i]
+						},
+						func(i int) { slices.Sort(a.TopicPartitions[i].Partitions) })
+				}
+			}
+		}
 	case *kmsg.DeleteGroupsResponse:
 		slices.SortFunc(r.Groups, func(a, b kmsg.DeleteGroupsResponseGroup) int { return strings.Compare(a.Group, b.Group) })
 	case *kmsg.OffsetCommitResponse:
@@ -99,6 +127,18 @@ func (s *script) normal(v any) string {
 	text, err := json.Marshal(s.clean(tree))
 	require.NoError(s.t, err)
 	return s.rename(strings.ReplaceAll(string(text), s.prefix(), "g-"))
+}
+
+// sortTopics sorts topics by their names, and something within each.
+func (s *script) sortTopics(n int, id func(int) [16]byte, swap func(i, j int), within func(int)) {
+	for i := range n {
+		for j := i; j > 0 && id(j) == s.peer.topicID("audit"); j-- {
+			swap(j, j-1)
+		}
+	}
+	for i := range n {
+		within(i)
+	}
 }
 
 func (s *script) rename(text string) string {
@@ -254,6 +294,10 @@ func dispatch(c *Coordinator, rc RequestContext, req kmsg.Request, reply func(km
 		c.DescribeGroups(rc, r, func(x *kmsg.DescribeGroupsResponse) { reply(x) })
 	case *kmsg.ListGroupsRequest:
 		c.ListGroups(rc, r, func(x *kmsg.ListGroupsResponse) { reply(x) })
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		c.ConsumerGroupHeartbeat(rc, r, func(x *kmsg.ConsumerGroupHeartbeatResponse) { reply(x) })
+	case *kmsg.ConsumerGroupDescribeRequest:
+		c.ConsumerGroupDescribe(rc, r, func(x *kmsg.ConsumerGroupDescribeResponse) { reply(x) })
 	case *kmsg.DeleteGroupsRequest:
 		c.DeleteGroups(rc, r, func(x *kmsg.DeleteGroupsResponse) { reply(x) })
 	}
@@ -344,7 +388,7 @@ func transcript(t *testing.T, name string, scenario func(s *script)) {
 		if addr := os.Getenv(checkEnv); addr != "" {
 			s.peer = newWirePeer(t, addr)
 		} else {
-			s.peer = newLocalPeer(t, Config{InitialRebalanceDelayMs: 300, MinSessionTimeoutMs: 100})
+			s.peer = newLocalPeer(t, Config{InitialRebalanceDelayMs: 300, MinSessionTimeoutMs: 100, ConsumerAssignmentIntervalMs: -1})
 		}
 		scenario(s)
 		want, err := os.ReadFile(file)
