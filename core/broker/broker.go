@@ -135,7 +135,7 @@ func New(cfg Config) (*Broker, error) {
 	b.server = server.New(server.Config{
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
 		MaxConnections: b.set.maxConnections, MaxConnectionsPerIP: b.set.maxConnectionsPerIP,
-		IdleTimeout: b.set.idleTimeout, Logger: b.log,
+		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.metrics.latencies.answered,
 		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,
 	}, b)
 	b.ctx, b.cancel = context.WithCancel(context.Background())

@@ -31,6 +31,9 @@ type metrics struct {
 	expiredSessions, denied        atomic.Int64
 	throttled                      atomic.Int64
 
+	latencies *latencies
+	process   processStats
+
 	mu     sync.Mutex
 	topics map[string]*topicStats
 }
@@ -40,7 +43,7 @@ func newMetrics(b *Broker) *metrics {
 	for _, a := range wire.APIs() {
 		last = max(last, a.Key)
 	}
-	return &metrics{b: b, requests: make([]atomic.Int64, last+1), topics: map[string]*topicStats{}}
+	return &metrics{b: b, requests: make([]atomic.Int64, last+1), latencies: newLatencies(), topics: map[string]*topicStats{}}
 }
 
 // topic returns the counters of a topic.
@@ -143,6 +146,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectTopics(counter)
 	m.collectPartitions(gauge)
 	m.collectController(gauge)
+	m.collectDashboards(ch, counter, gauge)
 	st := m.b.server.Stats()
 	gauge(descConnections, float64(st.Connections.Load()))
 	counter(descAccepted, float64(st.Accepted.Load()))

@@ -419,6 +419,12 @@ func (c *Conn) flush() {
 		clear(c.queue[rest:])
 		c.queue = c.queue[:rest]
 		c.mu.Unlock()
+		if tell := c.s.cfg.Answered; tell != nil && err == nil {
+			now := time.Now()
+			for _, r := range batch {
+				tell(r, now)
+			}
+		}
 		for i, r := range batch {
 			r.recycle()
 			batch[i] = nil

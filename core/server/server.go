@@ -48,8 +48,10 @@ type Config struct {
 	// AuthTimeout is how long handshake and authentication may take together. 30 s.
 	AuthTimeout time.Duration
 	// Admit is asked about each new connection; nil admits all.
-	Admit  func(listener, host string) Admission
-	Logger *slog.Logger
+	Admit func(listener, host string) Admission
+	// Answered is told of each request when its answer was written, and must keep nothing of it; nil tells nobody.
+	Answered func(r *Request, written time.Time)
+	Logger   *slog.Logger
 }
 
 func (c Config) withDefaults() Config {
