@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau-io/moldau/core/broker/brokertest"
 )
 
 func makeTopic(t testing.TB, client []kgo.Opt, name string, keys int) {
@@ -45,11 +47,11 @@ func judge(t testing.TB, w *Workload, h *History) *Result {
 	return r
 }
 
-// TestAClusterThatRuns works on the cluster that MOLDAU_TEST_KAFKA names.
-func TestAClusterThatRuns(t *testing.T) {
+// TestAHealthyBrokerIsFoundHealthy works on a broker of its own, or on the cluster that MOLDAU_TEST_KAFKA names.
+func TestAHealthyBrokerIsFoundHealthy(t *testing.T) {
 	seed := os.Getenv("MOLDAU_TEST_KAFKA")
 	if seed == "" {
-		t.Skip("MOLDAU_TEST_KAFKA names no cluster")
+		seed = brokertest.Start(t).Addr()
 	}
 	client := []kgo.Opt{kgo.SeedBrokers(strings.Split(seed, ",")...)}
 	w := &Workload{Client: client, Topic: fmt.Sprintf("jepsen-%d", time.Now().UnixNano()), Keys: 4, Workers: 5, Ops: 120, Seed: uint64(time.Now().UnixNano()), Patience: 3 * time.Second, PollWait: 50 * time.Millisecond}
@@ -64,6 +66,9 @@ func TestAClusterThatRuns(t *testing.T) {
 // TestABrokenBrokerIsFound breaks the broker on purpose, in one way after the other, and looks for each anomaly.
 func TestABrokenBrokerIsFound(t *testing.T) {
 	addr := os.Getenv("MOLDAU_TEST_KAFKA")
+	if addr == "" {
+		addr = brokertest.Start(t, brokertest.With("transaction.state.log.num.partitions", "4"), brokertest.With("offsets.topic.num.partitions", "4")).Addr()
+	}
 	for _, c := range []struct {
 		name string
 		how  sabotage
