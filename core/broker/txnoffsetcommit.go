@@ -28,7 +28,7 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 			code = b.joinTxn(req.TransactionalID, req.ProducerID, req.ProducerEpoch, []txn.TopicPartition{{Topic: group.OffsetsTopic, Partition: index}}, support)[0]
 		}
 		if code != 0 {
-			c.reply(txnOffsetCommitError(req, code))
+			c.reply(b.txnOffsetCommitRefused(req, code))
 			return
 		}
 		if rc.Guard = int64(guard); !needed {
@@ -50,6 +50,7 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 	})
 }
 
+// txnOffsetCommitError is an error for all partitions.
 func txnOffsetCommitError(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.TxnOffsetCommitResponse {
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	for i := range req.Topics {
@@ -61,6 +62,21 @@ func txnOffsetCommitError(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.Tx
 			t.Partitions = append(t.Partitions, p)
 		}
 		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+// txnOffsetCommitRefused is an error for all partitions that exist; the others are unknown.
+func (b *Broker) txnOffsetCommitRefused(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.TxnOffsetCommitResponse {
+	im := b.image()
+	resp := txnOffsetCommitError(req, code)
+	for i := range resp.Topics {
+		t := &resp.Topics[i]
+		for j := range t.Partitions {
+			if im.Partition(t.Topic, t.Partitions[j].Partition) == nil {
+				t.Partitions[j].ErrorCode = kerr.UnknownTopicOrPartition.Code
+			}
+		}
 	}
 	return resp
 }

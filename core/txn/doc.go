@@ -32,5 +32,5 @@
 //
 // Every change is in one of three places: decided but not durable (pending is set, and other requests are answered
 // CONCURRENT_TRANSACTIONS), durable (in the transaction's fields), or not there. A failed append takes pending back and leaves no
-// trace, but for a fencing epoch, which stays bumped in memory: the fenced producer must not come back because a disk was slow.
+// trace, but for an epoch that was bumped to fence a producer of transaction version 1.
 package txn

@@ -94,18 +94,20 @@ func (s *Shard) bump(t *transaction, e InitProducerID) {
 }
 
 // fence aborts what is open and shuts out the producer that opened it. done learns when that is decided, or that it is not.
+//
+// With transaction version 2 the end of every transaction bumps the epoch, which fences as well. Before that the epoch is bumped for
+// the fence, and the bumped one counts from now on, whatever happens to the record: the producer must not come back because a disk was
+// slow.
 func (s *Shard) fence(t *transaction, done func(Result)) {
-	epoch := t.ProducerEpoch
-	if !t.failedFence && epoch < math.MaxInt16 {
-		epoch++
-	}
-	// The bumped epoch counts from now on, whatever happens to the record: the producer is out.
-	t.ProducerEpoch, t.lastEpoch = epoch, NoProducerEpoch
-	version := int16(0)
 	if s.version >= 2 {
-		version = 2
+		s.prepare(t, PrepareAbort, 2, NoProducerID, false, done)
+		return
 	}
-	s.prepare(t, PrepareAbort, version, NoProducerID, false, func(r Result) {
+	if !t.failedFence && t.ProducerEpoch < math.MaxInt16 {
+		t.ProducerEpoch++
+	}
+	t.lastEpoch = NoProducerEpoch
+	s.prepare(t, PrepareAbort, 0, NoProducerID, false, func(r Result) {
 		if r.Code != codeNone {
 			t.failedFence = true
 		}

@@ -93,12 +93,12 @@ func TestInitProducerIDAbortsWhatIsOpenAndIsAnsweredWhenItAsksAgain(t *testing.T
 	require.Equal(t, codeConcurrentTransactions, r.init("x").Code, "markers are on their way")
 	require.Len(t, r.markers, 1)
 	require.Equal(t, Markers{
-		TransactionalID: "x", ProducerID: 101, ProducerEpoch: 2, CoordinatorEpoch: 5, TransactionVersion: 2, Partitions: []TopicPartition{tp("t", 0), tp("t", 1)},
+		TransactionalID: "x", ProducerID: 101, ProducerEpoch: 1, CoordinatorEpoch: 5, TransactionVersion: 2, Partitions: []TopicPartition{tp("t", 0), tp("t", 1)},
 	}, r.markers[0])
 	require.Equal(t, codeConcurrentTransactions, r.add("x", p.ProducerID, p.ProducerEpoch, 2, tp("t", 2)))
 	r.finish()
 	require.Equal(t, codeProducerFenced, r.add("x", p.ProducerID, p.ProducerEpoch, 2, tp("t", 2)))
-	require.Equal(t, Result{0, 101, 3}, r.init("x"))
+	require.Equal(t, Result{0, 101, 2}, r.init("x"))
 }
 
 func TestEndTxnByState(t *testing.T) {
@@ -321,30 +321,40 @@ func TestExhaustedEpochsGiveWayToANewProducerID(t *testing.T) {
 }
 
 func TestATransactionThatTakesTooLongIsAborted(t *testing.T) {
-	r := newRig(t, Config{AbortCheckMs: 1000})
-	p := r.init("x")
-	require.Zero(t, r.add("x", p.ProducerID, 0, 2, tp("a", 0)))
-	r.now = r.now.Add(60 * time.Second)
-	r.step(Tick{})
-	require.Empty(t, r.batches, "not late yet")
-	r.now = r.now.Add(time.Second)
-	require.LessOrEqual(t, r.s.NextDeadline(), r.now.UnixMilli())
-	r.step(Tick{})
-	r.step(AddPartitions{TransactionalID: "x", ProducerID: p.ProducerID, Partitions: []TopicPartition{tp("b", 0)}, Version: 2, Reply: r.reply("add")})
-	require.Equal(t, codeConcurrentTransactions, r.take("add").Code)
-	r.settle(errDisk)
-	require.Equal(t, Ongoing, r.state("x").State)
-	require.Equal(t, codeProducerFenced, r.add("x", p.ProducerID, 0, 2, tp("b", 0)), "the producer is out although the disk failed")
-	r.now = r.now.Add(time.Second)
-	r.step(Tick{})
-	r.settle(nil)
-	require.Len(t, r.markers, 1)
-	require.Equal(t, int16(2), r.markers[0].ProducerEpoch, "the epoch that failed to fence is not bumped again")
-	require.False(t, r.markers[0].Commit)
-	require.Equal(t, codeConcurrentTransactions, r.end("x", p.ProducerID, 0, true, 0).Code)
-	r.finish()
-	require.Equal(t, CompleteAbort, r.state("x").State)
-	require.Equal(t, Result{0, p.ProducerID, 3}, r.init("x"))
+	for _, version := range []int16{0, 2} {
+		r := newRig(t, Config{AbortCheckMs: 1000})
+		r.s.SetVersion(version)
+		p := r.init("x")
+		require.Zero(t, r.add("x", p.ProducerID, 0, version, tp("a", 0)))
+		r.now = r.now.Add(60 * time.Second)
+		r.step(Tick{})
+		require.Empty(t, r.batches, "not late yet")
+		r.now = r.now.Add(time.Second)
+		require.LessOrEqual(t, r.s.NextDeadline(), r.now.UnixMilli())
+		r.step(Tick{})
+		r.step(AddPartitions{TransactionalID: "x", ProducerID: p.ProducerID, Partitions: []TopicPartition{tp("b", 0)}, Version: version, Reply: r.reply("add")})
+		require.Equal(t, codeConcurrentTransactions, r.take("add").Code)
+		r.settle(errDisk)
+		require.Equal(t, Ongoing, r.state("x").State)
+		if version == 0 {
+			require.Equal(t, codeProducerFenced, r.add("x", p.ProducerID, 0, version, tp("b", 0)), "the producer is out although the disk failed")
+		}
+		r.now = r.now.Add(time.Second)
+		r.step(Tick{})
+		r.settle(nil)
+		require.Len(t, r.markers, 1)
+		require.Equal(t, int16(1), r.markers[0].ProducerEpoch, "the epoch is bumped once, whatever failed")
+		require.False(t, r.markers[0].Commit)
+		require.Equal(t, codeConcurrentTransactions, r.end("x", p.ProducerID, 0, true, 0).Code)
+		r.finish()
+		require.Equal(t, CompleteAbort, r.state("x").State)
+		require.Equal(t, codeProducerFenced, r.add("x", p.ProducerID, 0, version, tp("b", 0)))
+		if version == 2 {
+			require.Equal(t, codeInvalidTxnState, r.end("x", p.ProducerID, 0, true, 2).Code, "the producer learns that it did not commit")
+			require.Equal(t, Result{0, p.ProducerID, 1}, r.init("x", p.ProducerID, 0), "and may go on")
+		}
+		require.Equal(t, Result{0, p.ProducerID, 2}, r.init("x"))
+	}
 }
 
 func TestAnExhaustedProducerIsFencedWithTheEpochThatWasKeptForThat(t *testing.T) {
