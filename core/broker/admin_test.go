@@ -153,3 +153,21 @@ func TestVotersAndBrokersThatAreNotThere(t *testing.T) {
 	remove.VoterID, remove.VoterDirectoryID = 1, [16]byte{1}
 	require.Equal(t, kerr.UnsupportedVersion.Code, ask[*kmsg.RemoveRaftVoterResponse](r, remove).ErrorCode)
 }
+
+func TestThereAreNoDelegationTokens(t *testing.T) {
+	r := dial(t, brokertest.Start(t))
+	create := kmsg.NewPtrCreateDelegationTokenRequest()
+	create.Version = 3
+	made := ask[*kmsg.CreateDelegationTokenResponse](r, create)
+	require.Equal(t, kerr.DelegationTokenRequestNotAllowed.Code, made.ErrorCode)
+	require.Equal(t, "ANONYMOUS", made.PrincipalName)
+	describe := kmsg.NewPtrDescribeDelegationTokenRequest()
+	describe.Version = 3
+	require.Equal(t, kerr.DelegationTokenRequestNotAllowed.Code, ask[*kmsg.DescribeDelegationTokenResponse](r, describe).ErrorCode)
+	renew := kmsg.NewPtrRenewDelegationTokenRequest()
+	renew.Version = 2
+	require.Equal(t, kerr.DelegationTokenRequestNotAllowed.Code, ask[*kmsg.RenewDelegationTokenResponse](r, renew).ErrorCode)
+	expire := kmsg.NewPtrExpireDelegationTokenRequest()
+	expire.Version = 2
+	require.Equal(t, kerr.DelegationTokenRequestNotAllowed.Code, ask[*kmsg.ExpireDelegationTokenResponse](r, expire).ErrorCode)
+}
