@@ -119,7 +119,7 @@ func New(cfg Config) (*Broker, error) {
 		cfg: cfg, set: settingsOf(cfg.Core), log: cfg.Logger, quorum: cfg.Quorum,
 		rules: metadata.Rules{
 			NumPartitions: cfg.Core.NumPartitions, ReplicationFactor: cfg.Core.DefaultReplicationFactor,
-			DeleteTopics: cfg.Core.DeleteTopics, Configs: metadata.TableRules{},
+			DeleteTopics: cfg.Core.DeleteTopics, Configs: metadata.TableRules{Static: cfg.Core.Static},
 		},
 		topics: newTopics(), pollers: newPollers(),
 		electedAt: map[int32]int32{},

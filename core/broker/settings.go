@@ -70,6 +70,16 @@ func settingsOf(c *config.Broker) settings {
 		OffsetsRetentionCheckMs: c.OffsetsRetentionCheck.Milliseconds(),
 		CommitTimeoutMs:         int32(c.OffsetsCommitTimeout.Milliseconds()),
 	}
+	s.group.ConsumerSessionTimeoutMs = int32(c.GroupConsumerSessionTimeout.Milliseconds())
+	s.group.ConsumerHeartbeatIntervalMs = int32(c.GroupConsumerHeartbeatInterval.Milliseconds())
+	s.group.ConsumerAssignmentIntervalMs = int32(c.GroupConsumerAssignmentInterval.Milliseconds())
+	s.group.ConsumerMaxSize = c.GroupConsumerMaxSize
+	s.group.ConsumerAssignors = c.GroupConsumerAssignors
+	s.group.ConsumerMigration = strings.ToLower(c.GroupConsumerMigrationPolicy)
+	s.group.ConsumerRegexRefreshMs = int32(c.GroupConsumerRegexRefresh.Milliseconds())
+	if c.GroupConsumerAssignmentInterval == 0 {
+		s.group.ConsumerAssignmentIntervalMs = -1 // the coordinator's way to say none
+	}
 	if c.GroupInitialRebalanceDelay == 0 {
 		s.group.InitialRebalanceDelayMs = -1 // the coordinator's way to say none
 	}

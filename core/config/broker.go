@@ -54,14 +54,29 @@ type Broker struct {
 	GroupMaxSessionTimeout     time.Duration `config:"group.max.session.timeout.ms"`
 	GroupInitialRebalanceDelay time.Duration `config:"group.initial.rebalance.delay.ms"`
 	GroupMaxSize               int32         `config:"group.max.size"`
-	OffsetsTopicPartitions     int32         `config:"offsets.topic.num.partitions"`
-	OffsetsTopicReplication    int16         `config:"offsets.topic.replication.factor"`
-	OffsetsTopicSegmentBytes   int32         `config:"offsets.topic.segment.bytes"`
-	OffsetMetadataMaxBytes     int32         `config:"offset.metadata.max.bytes"`
-	OffsetsRetentionMinutes    int32         `config:"offsets.retention.minutes"`
-	OffsetsRetentionCheck      time.Duration `config:"offsets.retention.check.interval.ms"`
-	OffsetsCommitTimeout       time.Duration `config:"offsets.commit.timeout.ms"`
-	ProducerIDExpiration       time.Duration `config:"producer.id.expiration.ms"`
+
+	GroupConsumerSessionTimeout        time.Duration `config:"group.consumer.session.timeout.ms"`
+	GroupConsumerMinSessionTimeout     time.Duration `config:"group.consumer.min.session.timeout.ms"`
+	GroupConsumerMaxSessionTimeout     time.Duration `config:"group.consumer.max.session.timeout.ms"`
+	GroupConsumerHeartbeatInterval     time.Duration `config:"group.consumer.heartbeat.interval.ms"`
+	GroupConsumerMinHeartbeatInterval  time.Duration `config:"group.consumer.min.heartbeat.interval.ms"`
+	GroupConsumerMaxHeartbeatInterval  time.Duration `config:"group.consumer.max.heartbeat.interval.ms"`
+	GroupConsumerAssignmentInterval    time.Duration `config:"group.consumer.assignment.interval.ms"`
+	GroupConsumerMinAssignmentInterval time.Duration `config:"group.consumer.min.assignment.interval.ms"`
+	GroupConsumerMaxAssignmentInterval time.Duration `config:"group.consumer.max.assignment.interval.ms"`
+	GroupConsumerMaxSize               int32         `config:"group.consumer.max.size"`
+	GroupConsumerAssignors             []string      `config:"group.consumer.assignors"`
+	GroupConsumerMigrationPolicy       string        `config:"group.consumer.migration.policy"`
+	GroupConsumerRegexRefresh          time.Duration `config:"group.consumer.regex.refresh.interval.ms"`
+
+	OffsetsTopicPartitions   int32         `config:"offsets.topic.num.partitions"`
+	OffsetsTopicReplication  int16         `config:"offsets.topic.replication.factor"`
+	OffsetsTopicSegmentBytes int32         `config:"offsets.topic.segment.bytes"`
+	OffsetMetadataMaxBytes   int32         `config:"offset.metadata.max.bytes"`
+	OffsetsRetentionMinutes  int32         `config:"offsets.retention.minutes"`
+	OffsetsRetentionCheck    time.Duration `config:"offsets.retention.check.interval.ms"`
+	OffsetsCommitTimeout     time.Duration `config:"offsets.commit.timeout.ms"`
+	ProducerIDExpiration     time.Duration `config:"producer.id.expiration.ms"`
 
 	TransactionLogPartitions   int32         `config:"transaction.state.log.num.partitions"`
 	TransactionLogReplication  int16         `config:"transaction.state.log.replication.factor"`
@@ -220,6 +235,9 @@ func (b *Broker) cross() error {
 		}
 	}
 	if err := ValidateTopic(TopicDefaults(Layers{Static: b.Static})); err != nil {
+		return err
+	}
+	if err := b.checkConsumerGroups(); err != nil {
 		return err
 	}
 	if err := b.resolveListeners(); err != nil {

@@ -66,6 +66,7 @@ var brokerKeysA = []Key{
 	{Name: "group.consumer.min.assignment.interval.ms", Type: Int, Default: text("0"), Check: atLeast(0), Importance: Medium},
 	{Name: "group.consumer.min.heartbeat.interval.ms", Type: Int, Default: text("5000"), Check: atLeast(1), Importance: Medium},
 	{Name: "group.consumer.min.session.timeout.ms", Type: Int, Default: text("45000"), Check: atLeast(1), Importance: Medium},
+	{Name: "group.consumer.regex.refresh.interval.ms", Type: Int, Default: text("600000"), Check: atLeast(10000), Importance: Medium},
 	{Name: "group.consumer.session.timeout.ms", Type: Int, Default: text("45000"), Check: atLeast(1), Importance: Medium},
 	{Name: "group.coordinator.append.linger.ms", Type: Int, Default: text("-1"), Check: atLeast(-1), Importance: Medium},
 	{Name: "group.coordinator.background.threads", Type: Int, Default: text("2"), Check: atLeast(1), Importance: High},

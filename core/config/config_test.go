@@ -286,9 +286,9 @@ func TestDescribeFollowsTheLayersAsKafkaDoes(t *testing.T) {
 	require.Empty(t, DescribeTopic(l, []string{"nope"}), "unknown names are left out")
 	require.Empty(t, DescribeTopic(l, []string{}))
 
-	g := DescribeGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, []string{"consumer.session.timeout.ms"})[0]
+	g := DescribeGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, nil, []string{"consumer.session.timeout.ms"})[0]
 	require.Equal(t, SourceGroup, g.Source)
-	require.Equal(t, "consumer.session.timeout.ms=50000@8 consumer.session.timeout.ms=45000@5", synonyms(g))
+	require.Equal(t, "consumer.session.timeout.ms=50000@8 group.consumer.session.timeout.ms=45000@5", synonyms(g))
 }
 
 func TestTopicConfigHoldsEveryKey(t *testing.T) {
@@ -320,8 +320,16 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 	require.NoError(t, ValidateBrokerUpdate([]string{"log.retention.ms", "compression.type", "log.durability"}, true))
 	require.EqualError(t, ValidateBroker(map[string]string{"log.retention.ms": "0"}), "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
 	require.NoError(t, ValidateBroker(map[string]string{"log.retention.ms": "5"}))
-	require.EqualError(t, ValidateGroup(map[string]string{"nope": "1"}), "Unknown group config name: nope")
-	require.ErrorContains(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "50000"}), "does not support")
+	require.EqualError(t, ValidateGroup(map[string]string{"nope": "1"}, nil), "Unknown group config name: nope")
+	require.NoError(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, nil))
+	require.ErrorContains(t, ValidateGroup(map[string]string{"share.session.timeout.ms": "50000"}, nil), "does not support")
+	require.EqualError(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "1000"}, nil),
+		"consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms")
+	require.EqualError(t, ValidateGroup(map[string]string{"consumer.heartbeat.interval.ms": "100"}, nil),
+		"consumer.heartbeat.interval.ms must be greater than or equal to group.consumer.min.heartbeat.interval.ms")
+	require.NoError(t, ValidateGroup(map[string]string{"consumer.heartbeat.interval.ms": "100"}, map[string]string{"group.consumer.min.heartbeat.interval.ms": "100"}))
+	require.EqualError(t, ValidateGroup(map[string]string{"consumer.assignment.interval.ms": "99999"}, nil),
+		"consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms")
 }
 
 func TestSuggestions(t *testing.T) {

@@ -47,5 +47,10 @@ func ValidateBroker(overrides map[string]string) error {
 	return checkRetention("log.retention.ms", overrides)
 }
 
-// ValidateGroup judges the overrides of a group.
-func ValidateGroup(overrides map[string]string) error { return GroupKeys.Validate(overrides) }
+// ValidateGroup judges the overrides of a group, on a broker with these properties.
+func ValidateGroup(overrides, static map[string]string) error {
+	if err := GroupKeys.Validate(overrides); err != nil {
+		return err
+	}
+	return checkGroupBounds(overrides, static)
+}

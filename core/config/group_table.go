@@ -1,18 +1,21 @@
 package config
 
-const noGroupConfigs = "groups have no configs of their own"
+const noGroupConfigs = "there are no share groups and no streams groups"
 
-// GroupKeys are the configs of groups. None is supported yet, so only defaults can be set.
+// GroupKeys are the configs of groups. Of those of share and streams groups only defaults can be set.
 var GroupKeys = newTable("group", groupKeys())
 
 func groupKeys() []Key {
 	intKey := func(name, def string) Key {
 		return Key{Name: name, Type: Int, Default: text(def), Importance: Medium, Unsupported: noGroupConfigs, Doc: "The group's own value of group." + name + "."}
 	}
+	consumerKey := func(name, def string, least float64, doc string) Key {
+		return Key{Name: name, Type: Int, Default: text(def), Check: atLeast(least), Importance: Medium, Doc: doc}
+	}
 	return []Key{
-		intKey("consumer.assignment.interval.ms", "1000"),
-		intKey("consumer.heartbeat.interval.ms", "5000"),
-		intKey("consumer.session.timeout.ms", "45000"),
+		consumerKey("consumer.assignment.interval.ms", "1000", 0, "The least time between two targets of the consumer group, in milliseconds."),
+		consumerKey("consumer.heartbeat.interval.ms", "5000", 1, "How often the members of the consumer group are told to heartbeat, in milliseconds."),
+		consumerKey("consumer.session.timeout.ms", "45000", 1, "After how many milliseconds without a heartbeat a member of the consumer group is out."),
 		intKey("share.assignment.interval.ms", "1000"),
 		{Name: "share.auto.offset.reset", Type: String, Default: text("latest"), Importance: Medium, Unsupported: noGroupConfigs, Doc: "Where a new share group begins."},
 		intKey("share.delivery.count.limit", "5"),

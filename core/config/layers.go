@@ -218,14 +218,19 @@ func DescribeCluster(l Layers, names []string) []Entry {
 	return slices.DeleteFunc(entries, func(e Entry) bool { return e.Source == 0 })
 }
 
-// DescribeGroup answers DescribeConfigs for a group with these overrides.
-func DescribeGroup(overrides map[string]string, names []string) []Entry {
+// DescribeGroup answers DescribeConfigs for a group with these overrides, on a broker with these properties.
+func DescribeGroup(overrides, static map[string]string, names []string) []Entry {
+	broker := Layers{Static: static}
 	return describe(GroupKeys, names, func(k *Key) Entry {
 		var e Entry
 		if s, ok := overrides[k.Name]; ok {
 			e.Synonyms = append(e.Synonyms, Synonym{k.Name, shown(k, s), SourceGroup})
 		}
-		e.Synonyms = append(e.Synonyms, Synonym{k.Name, shown(k, *k.Default), SourceDefault})
+		if origin := BrokerKeys.Key("group." + k.Name); origin != nil {
+			e.Synonyms = append(e.Synonyms, broker.synonyms(origin.Name)...)
+		} else {
+			e.Synonyms = append(e.Synonyms, Synonym{k.Name, shown(k, *k.Default), SourceDefault})
+		}
 		e.Value, e.Source = e.Synonyms[0].Value, e.Synonyms[0].Source
 		return e
 	})

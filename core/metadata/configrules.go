@@ -17,14 +17,14 @@ type TableRules struct {
 var _ ConfigRules = TableRules{}
 
 // ValidateConfigs implements ConfigRules.
-func (TableRules) ValidateConfigs(r ConfigResource, overrides map[string]string) error {
+func (t TableRules) ValidateConfigs(r ConfigResource, overrides map[string]string) error {
 	switch r.Type {
 	case TopicResource:
 		return config.ValidateTopic(overrides)
 	case BrokerResource:
 		return config.ValidateBroker(overrides)
 	case GroupResource:
-		return config.ValidateGroup(overrides)
+		return config.ValidateGroup(overrides, t.Static)
 	case ClientMetricsResource:
 		if len(overrides) > 0 {
 			return refuse(kerr.InvalidRequest, "moldau does not support client metrics subscriptions yet")
