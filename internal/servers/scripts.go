@@ -36,16 +36,24 @@ var KafkaScripts = map[string]string{
 	"kafka-verifiable-producer":          "org.apache.kafka.tools.VerifiableProducer",
 }
 
-// WriteScripts writes dir/bin/kafka-*.sh, so that dir serves as the folder of a Kafka download (KAFKA_PATH of other projects' tests).
+// WriteScripts writes dir/bin/kafka-*.sh and dir/libs, so that dir serves as the folder of a Kafka download (KAFKA_PATH of other projects' tests).
 func (k *KafkaTools) WriteScripts(dir string) error {
-	bin := filepath.Join(dir, "bin")
+	bin, libs := filepath.Join(dir, "bin"), filepath.Join(dir, "libs")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
+	}
+	if !exists(libs) {
+		if err := os.Symlink(filepath.Dir(k.libs), libs); err != nil {
+			return err
+		}
 	}
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 	write := func(name string, args []string) error {
 		for i, a := range args {
 			args[i] = quote(a)
+			if a == k.libs {
+				args[i] += "${CLASSPATH:+:$CLASSPATH}"
+			}
 		}
 		// The tools live for a second: the quick compiler and the serial collector let them start sooner.
 		text := fmt.Sprintf("#!/bin/sh\nexec %s -XX:TieredStopAtLevel=1 -XX:+UseSerialGC %s \"$@\"\n", quote(k.java), strings.Join(args, " "))
