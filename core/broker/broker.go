@@ -84,6 +84,7 @@ type Broker struct {
 	acls       atomic.Pointer[acl.Index]     // nil without authorizer
 	aclVersion uint64                        // of acls; the metadata's subscriber counts it
 	quotas     *quotas
+	guards     map[int16]guard // by API key
 
 	electedMu sync.Mutex
 	electedAt map[int32]int32
@@ -125,7 +126,7 @@ func New(cfg Config) (*Broker, error) {
 		electedAt: map[int32]int32{},
 		failed:    make(chan error, 1), applied: make(chan struct{}),
 	}
-	b.quotas = newQuotas(cfg.Core)
+	b.quotas, b.guards = newQuotas(cfg.Core), guards()
 	b.sessions = newSessionCache(b.set.fetchSessionSlots, time.Now)
 	b.metrics = newMetrics(b)
 	b.fetchMemory = server.NewBudget(b.set.fetchMemoryBytes)

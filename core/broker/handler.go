@@ -15,10 +15,15 @@ import (
 type call struct {
 	b *Broker
 	r *server.Request
+	// amend changes the answer before it is sent; nil for no change.
+	amend func(kmsg.Response)
 }
 
 // reply answers with resp, whose version must be the request's. It may be called from any goroutine, once.
 func (c call) reply(resp kmsg.Response) {
+	if c.amend != nil {
+		c.amend(resp)
+	}
 	setThrottle(resp, c.b.pendingThrottle(c))
 	buf := wire.AppendResponse(server.GetBuffer(responseGuess), c.r.CorrelationID, resp)
 	c.r.Respond(buf, func() { server.PutBuffer(buf) })
@@ -162,7 +167,12 @@ func (b *Broker) handle(r *server.Request) {
 		b.refuse(r, fmt.Errorf("api key %d has no handler", r.Key))
 		return
 	}
-	h(call{b: b, r: r}, req)
+	c := call{b: b, r: r}
+	if !b.authorized(&c, req) {
+		return
+	}
+	b.limitMutations(&c, req)
+	h(c, req)
 }
 
 // refuse closes the connection of a request that makes no sense.
