@@ -44,7 +44,7 @@ type Config struct {
 	Core *config.Broker
 	// Quorum must be running when Start is called.
 	Quorum Quorum
-	// LogDir is where the logs are; empty means Core's log.dirs.
+	// LogDir is the only directory of the logs; empty means Core's log.dirs.
 	LogDir string
 	// FS holds the logs; nil is the operating system's. Tests give one that forgets what was not synced.
 	FS log.FS
@@ -62,7 +62,7 @@ type Broker struct {
 	quorum Quorum
 	rules  metadata.Rules
 
-	dir      *log.Dir
+	dir      *log.Dirs
 	topics   *topics
 	groups   *group.Coordinator
 	txns     *txn.Coordinator
@@ -110,11 +110,8 @@ func New(cfg Config) (*Broker, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.LogDir == "" {
-		if len(cfg.Core.LogDirs) != 1 {
-			return nil, errors.New("new broker: log.dirs must name one directory")
-		}
-		cfg.LogDir = cfg.Core.LogDirs[0]
+	if cfg.LogDir == "" && len(cfg.Core.LogDirs) == 0 {
+		return nil, errors.New("new broker: log.dirs must name a directory")
 	}
 	b := &Broker{
 		cfg: cfg, set: settingsOf(cfg.Core), log: cfg.Logger, quorum: cfg.Quorum,
@@ -300,7 +297,7 @@ func (b *Broker) openDir() error {
 		return cfg, true
 	}
 	opts.OnSync = b.metrics.synced
-	dir, err := log.OpenDir(b.cfg.LogDir, opts)
+	dir, err := b.openDirs(opts)
 	if err != nil {
 		return err
 	}

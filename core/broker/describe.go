@@ -1,56 +1,12 @@
 package broker
 
 import (
-	"path/filepath"
-	"slices"
-
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/replica"
 	"github.com/moldau-io/moldau/core/wire"
 )
-
-func (b *Broker) describeLogDirs(c call, req *kmsg.DescribeLogDirsRequest) kmsg.Response {
-	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
-	d := kmsg.NewDescribeLogDirsResponseDir()
-	d.Dir = b.dir.Path()
-	if abs, err := filepath.Abs(d.Dir); err == nil {
-		d.Dir = abs
-	}
-	d.TotalBytes, d.UsableBytes = diskSpace(b.dir.Path())
-	if b.dir.Err() != nil {
-		d.ErrorCode = kerr.KafkaStorageError.Code
-		resp.Dirs = append(resp.Dirs, d)
-		return resp
-	}
-	wanted := func(*topicState, int32) bool { return true }
-	if req.Topics != nil {
-		want := map[string][]int32{}
-		for _, t := range req.Topics {
-			want[t.Topic] = append(want[t.Topic], t.Partitions...)
-		}
-		wanted = func(t *topicState, i int32) bool { return slices.Contains(want[t.name], i) }
-	}
-	for _, t := range b.topics.sorted() {
-		out := kmsg.NewDescribeLogDirsResponseDirTopic()
-		out.Topic = t.name
-		for _, p := range *t.parts.Load() {
-			if p == nil || !wanted(t, p.Index()) {
-				continue
-			}
-			r := kmsg.NewDescribeLogDirsResponseDirTopicPartition()
-			r.Partition, r.Size = p.Index(), p.Log().Size()
-			out.Partitions = append(out.Partitions, r)
-		}
-		if len(out.Partitions) > 0 {
-			d.Topics = append(d.Topics, out)
-		}
-	}
-	resp.Dirs = append(resp.Dirs, d)
-	return resp
-}
 
 func (b *Broker) describeProducers(c call, req *kmsg.DescribeProducersRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)

@@ -76,6 +76,7 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.AlterConfigs):               answer(b.alterConfigs),
 		int16(kmsg.IncrementalAlterConfigs):    answer(b.incrementalAlterConfigs),
 		int16(kmsg.DescribeLogDirs):            answer(b.describeLogDirs),
+		int16(kmsg.AlterReplicaLogDirs):        answer(b.alterReplicaLogDirs),
 		int16(kmsg.DescribeCluster):            answer(b.describeCluster),
 		int16(kmsg.DescribeProducers):          answer(b.describeProducers),
 		int16(kmsg.ListConfigResources):        answer(b.listConfigResources),

@@ -214,7 +214,7 @@ func (m *metrics) collectTopics(counter func(*prometheus.Desc, float64, ...strin
 }
 
 func (m *metrics) collectPartitions(gauge func(*prometheus.Desc, float64, ...string)) {
-	var partitions, leaders, under, underMin, atMin int
+	var partitions, leaders, under, underMin, atMin, offline int
 	for _, t := range m.b.topics.all() {
 		parts := *t.parts.Load()
 		gauge(descTopicParts, float64(len(parts)), t.name)
@@ -223,6 +223,7 @@ func (m *metrics) collectPartitions(gauge func(*prometheus.Desc, float64, ...str
 				continue
 			}
 			partitions++
+			offline += truth(p.Log().Dir().Err() != nil)
 			index := strconv.Itoa(int(p.Index()))
 			gauge(descLogSize, float64(p.Log().Size()), t.name, index)
 			gauge(descLogStart, float64(p.Log().StartOffset()), t.name, index)
@@ -244,17 +245,17 @@ func (m *metrics) collectPartitions(gauge func(*prometheus.Desc, float64, ...str
 			gauge(descPreferred, float64(truth(len(l.Replicas) > 0 && l.Replicas[0] == l.Leader)), t.name, index)
 		}
 	}
-	offline := 0
-	if m.b.dir != nil && m.b.dir.Err() != nil {
-		offline = 1
+	offlineDirs := 0
+	if m.b.dir != nil {
+		offlineDirs = m.b.dir.Offline()
 	}
 	gauge(descPartitions, float64(partitions))
 	gauge(descLeaders, float64(leaders))
 	gauge(descUnder, float64(under))
 	gauge(descUnderMin, float64(underMin))
 	gauge(descAtMin, float64(atMin))
-	gauge(descOffline, float64(offline*partitions))
-	gauge(descOfflineDirs, float64(offline))
+	gauge(descOffline, float64(offline))
+	gauge(descOfflineDirs, float64(offlineDirs))
 }
 
 func (m *metrics) collectController(gauge func(*prometheus.Desc, float64, ...string)) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -204,10 +205,25 @@ func (b *Broker) openPartition(im *metadata.Image, t *metadata.Topic, index int3
 	}
 	if ok {
 		l.UpdateConfig(cfg)
-	} else if l, err = b.dir.Create(t.Name, index, t.ID, cfg); err != nil {
-		return nil, fmt.Errorf("create %s-%d: %w", t.Name, index, err)
+	} else if l, ok = b.lostLog(t, index); !ok {
+		if l, err = b.dir.Create(t.Name, index, t.ID, cfg); err != nil {
+			return nil, fmt.Errorf("create %s-%d: %w", t.Name, index, err)
+		}
 	}
-	return replica.New(t.Name, t.ID, index, b.set.nodeID, l), nil
+	p := replica.New(t.Name, t.ID, index, b.set.nodeID, l)
+	b.dir.ResumeMove(t.Name, index, p)
+	return p, nil
+}
+
+// lostLog is the log of a partition that existed when this broker started and may be on a directory that is offline. To make it anew
+// elsewhere would lose what it holds.
+func (b *Broker) lostLog(t *metadata.Topic, index int32) (*log.Log, bool) {
+	select {
+	case <-b.applied:
+		return nil, false // it is new
+	default:
+		return b.dir.Lost(t.Name, index, t.ID)
+	}
 }
 
 func (b *Broker) lead(p *replica.Partition, mp *metadata.Partition, minISR int) {
@@ -250,6 +266,13 @@ func (b *Broker) topicConfigChanged(im *metadata.Image, name string) {
 
 // brokerConfigChanged follows a change of this broker's dynamic configuration, which is also the default of all topics.
 func (b *Broker) brokerConfigChanged(im *metadata.Image) {
+	cordoned := b.cfg.Core.CordonedLogDirs
+	for _, name := range []string{"", b.brokerName()} {
+		if v, ok := im.Configs(metadata.BrokerResource, name)["cordoned.log.dirs"]; ok {
+			cordoned = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		}
+	}
+	b.dir.Cordon(cordoned)
 	for _, s := range b.topics.all() {
 		b.topicConfigChanged(im, s.name)
 	}

@@ -29,9 +29,10 @@ type Broker struct {
 	Listeners  []Endpoint
 	Advertised []Endpoint
 
-	LogDirs        []string `config:"log.dirs"`
-	LogDir         string   `config:"log.dir"`
-	MetadataLogDir string   `config:"metadata.log.dir"`
+	LogDirs         []string `config:"log.dirs"`
+	LogDir          string   `config:"log.dir"`
+	CordonedLogDirs []string `config:"cordoned.log.dirs"`
+	MetadataLogDir  string   `config:"metadata.log.dir"`
 
 	ElectionTimeout       time.Duration `config:"controller.quorum.election.timeout.ms"`
 	MetadataSnapshotBytes int64         `config:"metadata.log.max.record.bytes.between.snapshots"`
@@ -220,8 +221,13 @@ func (b *Broker) cross() error {
 	if len(b.LogDirs) == 0 {
 		b.LogDirs = splitDirs(b.LogDir)
 	}
-	if len(b.LogDirs) != 1 {
-		return invalid(fmt.Sprintf("Invalid value %s for configuration log.dirs: moldau keeps its logs in one directory; name one", strings.Join(b.LogDirs, ",")))
+	if len(b.LogDirs) == 0 {
+		return invalid("At least one log directory must be defined via log.dirs or log.dir.")
+	}
+	for _, d := range b.CordonedLogDirs {
+		if d != "*" && !slices.Contains(b.LogDirs, d) {
+			return invalid("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: " + d)
+		}
 	}
 	if !slices.Contains(b.Roles, "broker") || !slices.Contains(b.Roles, "controller") {
 		return invalid(fmt.Sprintf("Invalid value %s for configuration process.roles: moldau does not split the roles yet; it accepts broker,controller only", strings.Join(b.Roles, ",")))

@@ -50,7 +50,6 @@ var unsupported = []struct{ prefix, why string }{
 	{"controlled.shutdown", noReplication},
 	{"controller.quota", noQuotas},
 	{"controller.", "the controllers talk Raft, not Kafka's quorum protocol"},
-	{"cordoned.", "log directories cannot be cordoned"},
 	{"create.topic.policy", noPlugins},
 	{"delegation.", noSecurity},
 	{"follower.fetch", noTiering},
@@ -81,7 +80,7 @@ var unsupported = []struct{ prefix, why string }{
 
 const (
 	noPlugins     = "the broker has no policy plugins"
-	noMoves       = "replicas are not moved between directories"
+	noMoves       = "moves between directories are not throttled, and each has its own thread"
 	noReplication = "partitions are not replicated"
 	noQuotas      = "client quotas have no such part"
 	noSecurity    = "moldau's security has no such part"
@@ -142,7 +141,7 @@ var brokerDocs = map[string]string{
 	"log.cleaner.min.compaction.lag.ms":                           "The default of the topics' min.compaction.lag.ms.",
 	"log.cleanup.policy":                                          "The default of the topics' cleanup.policy.",
 	"log.dir":                                                     "The directory of the logs when log.dirs is not set.",
-	"log.dirs":                                                    "The directory of the logs. Only one is supported yet.",
+	"log.dirs":                                                    "The directories of the logs, separated by commas. A new partition goes where there are the fewest.",
 	"log.durability":                                              "moldau's own. The default of the topics' durability: when a produced batch is acknowledged. fsync: after a group-committed sync to disk. os: when the operating system has it, as Apache Kafka does.",
 	"log.flush.interval.messages":                                 "The default of the topics' flush.messages.",
 	"log.flush.interval.ms":                                       "The default of the topics' flush.ms.",

@@ -160,7 +160,7 @@ func TestBrokerMistakesAreNamed(t *testing.T) {
 		{map[string]string{"controller.quorum.voters": "1@a:1,2@b:1"}, []string{"controller.quorum.voters", "does not support several controllers yet"}},
 		{map[string]string{"controller.quorum.voters": "2@b:1"}, []string{"accepts this node (1) only"}},
 		{map[string]string{"controller.quorum.voters": "b:1"}, []string{"want id@host:port"}},
-		{map[string]string{"log.dirs": "/a,/b"}, []string{"log.dirs", "name one"}},
+		{map[string]string{"log.dirs": "/a,/b", "cordoned.log.dirs": "/c"}, []string{"All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: /c"}},
 		{map[string]string{"log.dirs": "", "log.dir": ""}, []string{"log.dirs"}},
 		{map[string]string{"log.retention.hours": "0"}, []string{"log.retention.hours must be unlimited (-1) or, greater than or equal to 1"}},
 		{map[string]string{"listeners": "PLAINTEXT:9092"}, []string{"want NAME://host:port"}},

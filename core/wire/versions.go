@@ -50,6 +50,7 @@ var apis = []API{
 	{Key: 31, Name: "DeleteAcls", Min: 1, Max: 3, Flexible: 2},
 	{Key: 32, Name: "DescribeConfigs", Min: 1, Max: 4, Flexible: 4},
 	{Key: 33, Name: "AlterConfigs", Min: 0, Max: 2, Flexible: 2},
+	{Key: 34, Name: "AlterReplicaLogDirs", Min: 1, Max: 2, Flexible: 2},
 	{Key: 35, Name: "DescribeLogDirs", Min: 1, Max: 5, Flexible: 2},
 	{Key: 36, Name: "SaslAuthenticate", Min: 0, Max: 2, Flexible: 2},
 	{Key: 37, Name: "CreatePartitions", Min: 0, Max: 3, Flexible: 2},

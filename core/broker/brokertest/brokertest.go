@@ -80,7 +80,11 @@ func (c *Cluster) start(t testing.TB) {
 	c.Quorum, c.stop, c.done = q, stop, make(chan error, 1)
 	go func() { c.done <- q.Run(ctx) }()
 	c.Registry = prometheus.NewRegistry()
-	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: filepath.Join(c.Dir, "data"), Logger: c.logger, Registerer: c.Registry})
+	dir := filepath.Join(c.Dir, "data")
+	if c.props["log.dirs"] != "" {
+		dir = ""
+	}
+	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: dir, Logger: c.logger, Registerer: c.Registry})
 	require.NoError(t, err)
 	c.Broker = b
 	sctx, cancel := context.WithTimeout(ctx, 30*time.Second)
