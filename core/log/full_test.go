@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"syscall"
 	"testing"
 
@@ -121,10 +120,12 @@ func TestFullDiskAtEveryWrite(t *testing.T) {
 			_ = d.Close()
 			d, err = OpenDir("/log", Options{FS: disk})
 			require.NoError(t, err)
-			require.Empty(t, slices.DeleteFunc(d.Corruptions(), func(c *CorruptionError) bool { return c.Repaired }))
 			l, _ = d.Log("t", 0)
 			require.GreaterOrEqual(t, l.EndOffset(), acked)
-			values(t, l, l.StartOffset())
+			got := values(t, l, l.StartOffset())
+			if !cfg.Compact {
+				require.GreaterOrEqual(t, int64(len(got)), acked-l.StartOffset())
+			}
 			require.NoError(t, d.Close())
 		})
 	}
