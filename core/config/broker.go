@@ -100,6 +100,11 @@ type Broker struct {
 	// Durability is log.durability: "fsync" or "os".
 	Durability string `config:"log.durability"`
 
+	// How a login to Kerberos is renewed. GSSAPI is refused where it is enabled, so nothing logs in; clients may set these all the same.
+	KerberosMinTimeBeforeRelogin time.Duration `config:"sasl.kerberos.min.time.before.relogin"`
+	KerberosRenewJitter          float64       `config:"sasl.kerberos.ticket.renew.jitter"`
+	KerberosRenewWindowFactor    float64       `config:"sasl.kerberos.ticket.renew.window.factor"`
+
 	// AuthorizerClass is authorizer.class.name: "" or StandardAuthorizer.
 	AuthorizerClass        string        `config:"authorizer.class.name"`
 	SuperUsers             string        `config:"super.users"`
@@ -192,6 +197,8 @@ func (b *Broker) fill(values map[string]string) {
 			f.SetString(v.String())
 		case bool:
 			f.SetBool(v.Bool)
+		case float64:
+			f.SetFloat(v.Num)
 		default:
 			f.SetInt(v.Int)
 		}
