@@ -3,6 +3,9 @@ package connect_test
 import (
 	"bufio"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -220,4 +223,86 @@ func TestOfTwoWorkersTheLaterOneWins(t *testing.T) {
 	st, err := second.TaskStatus("c", 0)
 	require.NoError(t, err)
 	require.Equal(t, "127.0.0.1:9999", st.WorkerID)
+}
+
+// TestAnExactlyOnceClusterOfKafkaConnectIsTakenOver starts a worker on what a Kafka Connect 4.3 with exactly-once sources left behind when it
+// was killed: a task in the middle of a transaction, and a leader in the middle of a write.
+func TestAnExactlyOnceClusterOfKafkaConnectIsTakenOver(t *testing.T) {
+	kafka, props, dir, topic := transactionalCluster(t), internalTopics(t), t.TempDir(), unique(t, "lines")
+	config, offset, group := props["config.storage.topic"], props["offset.storage.topic"], props["group.id"]
+	for k, n := range map[string]int32{"config": 1, "offset": 25, "status": 5} {
+		createTopic(t, kafka, props[k+".storage.topic"], n)
+		setCompact(t, kafka, props[k+".storage.topic"])
+	}
+	createTopic(t, kafka, topic, 1)
+	in := filepath.Join(dir, "in.txt")
+	require.NoError(t, os.WriteFile(in, []byte("a\nb\nc\nd\ne\nf\n"), 0o600))
+	here := strings.NewReplacer("/srv/in.txt", in, `"lines"`, `"`+topic+`"`)
+	ctx := context.Background()
+	producer := func(id string) *kgo.Client {
+		cl, err := kgo.NewClient(append([]kgo.Opt{kgo.TransactionalID(id)}, kafka...)...)
+		require.NoError(t, err)
+		return cl
+	}
+	txn := func(cl *kgo.Client, commit bool, recs ...*kgo.Record) {
+		require.NoError(t, cl.BeginTransaction())
+		require.NoError(t, cl.ProduceSync(ctx, recs...).FirstErr())
+		if commit {
+			require.NoError(t, cl.EndTransaction(ctx, kgo.TryCommit))
+		}
+	}
+	rec := func(topic, key, value string) *kgo.Record {
+		r := &kgo.Record{Topic: topic, Value: []byte(here.Replace(value))}
+		if key != "" {
+			r.Key = []byte(here.Replace(key))
+		}
+		return r
+	}
+	leader, task := producer("connect-cluster-"+group), producer(group+"-src-0")
+	for _, kv := range [][2]string{
+		{"session-key", `{"key":"e/IoMnzlgO5brVVNvugAPRIgB11IYsS9kxiOrS9X0GE=","algorithm":"HmacSHA256","creation-timestamp":1795268591005}`},
+		{"connector-src", `{"properties":{"connector.class":"FileStreamSource","topic":"lines","file":"/srv/in.txt","tasks.max":"1","name":"src"}}`},
+		{"task-src-0", `{"properties":{"connector.class":"FileStreamSource","file":"/srv/in.txt","task.class":"org.apache.kafka.connect.file.FileStreamSourceTask","tasks.max":"1","name":"src","topic":"lines"}}`},
+		{"commit-src", `{"tasks":1}`},
+		{"tasks-fencing-src", `{"task-count":1}`},
+	} {
+		txn(leader, true, rec(config, kv[0], kv[1]))
+	}
+	position := `["src",{"filename":"/srv/in.txt"}]`
+	txn(task, true, rec(topic, "", "a"), rec(topic, "", "b"), rec(topic, "", "c"), rec(offset, position, `{"position":6}`))
+	txn(task, true, rec(topic, "", "d"), rec(offset, position, `{"position":8}`))
+	txn(leader, false, rec(config, "connector-ghost", `{"properties":{"connector.class":"FileStreamSource","topic":"ghost","name":"ghost"}}`))
+	txn(task, false, rec(topic, "", "e"), rec(offset, position, `{"position":10}`))
+	leader.Close()
+	task.Close()
+
+	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props})
+	w.Await("src", "RUNNING", "RUNNING")
+	names, err := w.Connectors()
+	require.NoError(t, err)
+	require.Equal(t, []string{"src"}, names)
+	require.Eventually(t, func() bool {
+		offs, err := w.Offsets(ctx, "src")
+		return err == nil && len(offs.Offsets) == 1 && offs.Offsets[0].Offset["position"] == int64(12)
+	}, 20*time.Second, 10*time.Millisecond)
+	var have []string
+	for _, r := range readCommitted(t, kafka, topic) {
+		have = append(have, strings.Trim(string(r.Value), `"`))
+	}
+	require.Equal(t, []string{"a", "b", "c", "d", "e", "f"}, have)
+
+	// The session key that the old leader left signs requests (KIP-507).
+	mac := func(body string) string {
+		key, err := base64.StdEncoding.DecodeString("e/IoMnzlgO5brVVNvugAPRIgB11IYsS9kxiOrS9X0GE=")
+		require.NoError(t, err)
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte(body))
+		return base64.StdEncoding.EncodeToString(h.Sum(nil))
+	}
+	require.NoError(t, w.CheckSignature(nil, mac(""), "HmacSHA256"))
+	require.EqualError(t, w.CheckSignature(nil, "YWJj", "HmacSHA256"), "Internal request contained invalid signature.")
+	require.EqualError(t, w.CheckSignature([]byte("x"), mac(""), "HmacSHA256"), "Internal request contained invalid signature.")
+	require.EqualError(t, w.CheckSignature(nil, "YWJj", "Bogus"), "Algorithm Bogus not available")
+	require.EqualError(t, w.CheckSignature(nil, "", "HmacSHA256"), "Internal request missing required signature")
+	require.NoError(t, w.Fence(ctx, "src"))
 }

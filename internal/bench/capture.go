@@ -124,52 +124,86 @@ func mysqlSource(ctx context.Context, my *servers.MySQL) (*source, error) {
 	}, nil
 }
 
-// count returns how many records a topic holds, 0 when there is no such topic yet.
-func count(ctx context.Context, adm *kadm.Client, topic string) int64 {
-	offsets, err := adm.ListEndOffsets(ctx, topic)
+// end returns where a topic of one partition ends for readers of committed records, 0 when there is no such topic yet.
+func end(ctx context.Context, adm *kadm.Client, topic string) int64 {
+	offsets, err := adm.ListCommittedOffsets(ctx, topic)
 	if err != nil {
 		return 0
 	}
-	var n int64
-	offsets.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil {
-			n += o.Offset
-		}
-	})
-	return n
+	if o, ok := offsets.Lookup(topic, 0); ok && o.Err == nil {
+		return o.Offset
+	}
+	return 0
 }
 
-// arrival waits until a topic grew from one count to another and returns the records per second between the first and the last that
-// were seen to arrive, so that the start of a connector is not part of it.
-func arrival(ctx context.Context, adm *kadm.Client, topic string, from, to int64, alive func() error) (float64, error) {
+// committed counts the records of a topic from one offset to another, and those below a third. What else lies there is markers of
+// transactions.
+func committed(ctx context.Context, bootstrap, topic string, from, below, to int64) (all, early int64, err error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(bootstrap), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(from)}}))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer cl.Close()
+	for at := from; at < to; {
+		fs := cl.PollFetches(ctx)
+		if err := fs.Err0(); err != nil {
+			return 0, 0, fmt.Errorf("count the records of %s: %w", topic, err)
+		}
+		fs.EachRecord(func(r *kgo.Record) {
+			at = r.Offset + 1
+			if r.Offset < to && !r.Attrs.IsControl() {
+				all++
+				if r.Offset < below {
+					early++
+				}
+			}
+		})
+	}
+	return all, early, nil
+}
+
+// quiet is for how long a topic that may be complete must not grow before its records are counted.
+const quiet = 300 * time.Millisecond
+
+// arrival waits until n records were added to a topic of one partition that ended at from, and returns the records per second between the
+// first and the last that were seen to arrive, so that the start of a connector is not part of it, and when the last one came. Counting
+// begins when the topic has stopped growing: it takes nothing from what is measured.
+func arrival(ctx context.Context, adm *kadm.Client, bootstrap, topic string, from, n int64, alive func() error) (rate float64, last time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
-	var first, last time.Time
-	var seen int64
+	var first time.Time
+	seen, at := from, from
 	for i := 0; ; i++ {
-		n, now := count(ctx, adm, topic), time.Now()
-		if n > from && first.IsZero() {
-			first, seen = now, n
+		to, now := end(ctx, adm, topic), time.Now()
+		if to > from && first.IsZero() {
+			first, seen = now, to
 		}
-		last = now
-		if n >= to {
-			break
+		if to > at {
+			at, last = to, now
+		}
+		if at >= from+n && now.Sub(last) > quiet {
+			all, early, err := committed(ctx, bootstrap, topic, from, seen, at)
+			switch {
+			case err != nil:
+				return 0, last, err
+			case early >= n:
+				return 0, last, fmt.Errorf("%s: all %d records came at once: too few to measure", topic, n)
+			case all >= n:
+				return float64(all-early) / last.Sub(first).Seconds(), last, nil
+			}
 		}
 		if i%100 == 99 {
 			if err := alive(); err != nil {
-				return 0, err
+				return 0, last, err
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("%s holds %d records instead of %d: %w", topic, n, to, ctx.Err())
+			return 0, last, fmt.Errorf("%s ends at %d, and %d records more than %d offsets were expected: %w", topic, at, n, from, ctx.Err())
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	if seen >= to {
-		return 0, fmt.Errorf("%s: all %d records came at once: too few to measure", topic, to-from)
-	}
-	return float64(to-seen) / last.Sub(first).Seconds(), nil
 }
 
 func failure(ctx context.Context, rest, name string) error {
@@ -244,12 +278,12 @@ func (b *bench) capture(ctx context.Context, s *source, w worker) (topic string,
 		s.cleanUp(context.WithoutCancel(ctx), prefix)
 	}()
 	alive := func() error { return failure(ctx, w.rest, prefix) }
-	rate, err := arrival(ctx, adm, topic, 0, int64(n), alive)
+	rate, last, err := arrival(ctx, adm, w.bootstrap, topic, 0, int64(n), alive)
 	if err != nil {
 		return "", err
 	}
 	b.rep.add(s.name+" snapshot", w.system, w.mode, "events/s", rate)
-	b.rep.add(s.name+" snapshot, POST to last event", w.system, w.mode, "s", time.Since(began).Seconds())
+	b.rep.add(s.name+" snapshot, POST to last event", w.system, w.mode, "s", last.Sub(began).Seconds())
 
 	// The changes of the stream are made while the connector is stopped, so that the database does not compete with it.
 	if err := retry(ctx, func() error { return story.REST(ctx, http.MethodPut, at+"/stop", nil, nil) }); err != nil {
@@ -261,10 +295,11 @@ func (b *bench) capture(ctx context.Context, s *source, w worker) (topic string,
 	if err := s.insert(ctx, n+1, n); err != nil {
 		return "", err
 	}
+	from := end(ctx, adm, topic)
 	if err := retry(ctx, func() error { return story.REST(ctx, http.MethodPut, at+"/resume", nil, nil) }); err != nil {
 		return "", err
 	}
-	if rate, err = arrival(ctx, adm, topic, int64(n), 2*int64(n), alive); err != nil {
+	if rate, _, err = arrival(ctx, adm, w.bootstrap, topic, from, int64(n), alive); err != nil {
 		return "", err
 	}
 	b.rep.add(s.name+" stream", w.system, w.mode, "events/s", rate)

@@ -29,7 +29,7 @@ type watcher struct {
 	all, data int64
 	last      time.Time
 	ends      map[string]map[int32]int64          // topic -> partition -> next offset
-	stones    map[string]map[int32]map[int64]bool // offsets of tombstones
+	stones    map[string]map[int32]map[int64]bool // offsets of tombstones, and of what no reader is given: markers and aborted records
 	codecs    map[int32]*goavro.Codec
 	measuring bool
 	ages      []float64 // milliseconds
@@ -42,7 +42,7 @@ func newWatcher(d *demo) (*watcher, error) {
 		topics = append(topics, t.Topic)
 	}
 	cl, err := kgo.NewClient(kgo.SeedBrokers(d.hub.Endpoints.Kafka), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxWait(100*time.Millisecond), kgo.MetadataMinAge(250*time.Millisecond), kgo.UnknownTopicRetries(-1))
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(100*time.Millisecond), kgo.MetadataMinAge(250*time.Millisecond), kgo.UnknownTopicRetries(-1))
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +73,14 @@ func (w *watcher) consume(ctx context.Context) {
 				w.ends[r.Topic] = map[int32]int64{}
 				w.stones[r.Topic] = map[int32]map[int64]bool{}
 			}
+			if w.stones[r.Topic][r.Partition] == nil {
+				w.stones[r.Topic][r.Partition] = map[int64]bool{}
+			}
+			for o := w.ends[r.Topic][r.Partition]; o < r.Offset; o++ {
+				w.stones[r.Topic][r.Partition][o] = true
+			}
 			w.ends[r.Topic][r.Partition] = r.Offset + 1
 			if r.Value == nil {
-				if w.stones[r.Topic][r.Partition] == nil {
-					w.stones[r.Topic][r.Partition] = map[int64]bool{}
-				}
 				w.stones[r.Topic][r.Partition][r.Offset] = true
 				return
 			}

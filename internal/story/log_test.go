@@ -18,13 +18,14 @@ import (
 type logView struct {
 	records, stones int
 	ends            map[int32]int64
-	stoneAt         map[int32]map[int64]bool
+	stoneAt         map[int32]map[int64]bool // and where there is nothing to read: markers of transactions, aborted records
 	all             []*kgo.Record
 }
 
-// readLog reads a topic from its start to its end of now.
+// readLog reads the committed records of a topic from its start to its end of now.
 func readLog(ctx context.Context, bootstrap, topic string) (*logView, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(bootstrap, ",")...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +38,7 @@ func readLog(ctx context.Context, bootstrap, topic string) (*logView, error) {
 		return nil, err
 	}
 	v := &logView{ends: map[int32]int64{}, stoneAt: map[int32]map[int64]bool{}}
-	open := map[int32]bool{}
+	open, next := map[int32]bool{}, map[int32]int64{}
 	ends.Each(func(o kadm.ListedOffset) {
 		v.ends[o.Partition] = o.Offset
 		v.stoneAt[o.Partition] = map[int64]bool{}
@@ -52,13 +53,22 @@ func readLog(ctx context.Context, bootstrap, topic string) (*logView, error) {
 		}
 		fs.EachRecord(func(r *kgo.Record) {
 			if r.Offset >= v.ends[r.Partition] {
+				delete(open, r.Partition)
 				return
 			}
-			v.records++
-			v.all = append(v.all, r)
-			if r.Value == nil {
-				v.stones++
+			for ; next[r.Partition] < r.Offset; next[r.Partition]++ {
+				v.stoneAt[r.Partition][next[r.Partition]] = true
+			}
+			next[r.Partition] = r.Offset + 1
+			if r.Attrs.IsControl() {
 				v.stoneAt[r.Partition][r.Offset] = true
+			} else {
+				v.records++
+				v.all = append(v.all, r)
+				if r.Value == nil {
+					v.stones++
+					v.stoneAt[r.Partition][r.Offset] = true
+				}
 			}
 			if r.Offset == v.ends[r.Partition]-1 {
 				delete(open, r.Partition)

@@ -165,7 +165,7 @@ func TestRegistrySerializersToLake(t *testing.T) {
 			require.Equal(t, 3*readingsPerSchema, log.records)
 			// Producers choose partitions by themselves, so one id cannot be in two places only if each record is there once.
 			whole := func(l *Lake) error {
-				if missing, doubled := l.Gaps(log.ends, nil); missing+doubled != 0 || len(l.Records) != log.records {
+				if missing, doubled := l.Gaps(log.ends, log.stoneAt); missing+doubled != 0 || len(l.Records) != log.records {
 					return fmt.Errorf("%d offsets are in no object, %d in two, %d records in all", missing, doubled, len(l.Records))
 				}
 				got, err := l.Fold(readings, "__deleted")

@@ -54,6 +54,8 @@ type Worker interface {
 	Loggers() map[string]api.LoggerLevel
 	Logger(name string) (api.LoggerLevel, error)
 	SetLogger(ctx context.Context, name, level string, cluster bool) ([]string, error)
+	CheckSignature(body []byte, signature, algorithm string) error
+	Fence(ctx context.Context, name string) error
 	AllowOrigin() string
 	AllowMethods() string
 }

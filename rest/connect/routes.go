@@ -2,6 +2,7 @@ package connect
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -31,8 +32,8 @@ func (h *handler) table() []route {
 		{method: "PATCH", path: c + "/config", serve: h.patchConfig, body: true},
 		{method: "GET", path: c + "/status", serve: func(r *request) (answer, error) { return ok(h.w.ConnectorStatus(r.name())) }},
 		{method: "GET", path: c + "/tasks", serve: func(r *request) (answer, error) { return ok(h.w.Tasks(r.name())) }},
-		{method: "POST", path: c + "/tasks", serve: unsigned},
-		{method: "PUT", path: c + "/fence", serve: unsigned},
+		{method: "POST", path: c + "/tasks", serve: h.putTasks},
+		{method: "PUT", path: c + "/fence", serve: h.fence},
 		{method: "GET", path: c + "/tasks/{task}/status", serve: h.taskStatus},
 		{method: "POST", path: c + "/tasks/{task}/restart", serve: h.restartTask},
 		{method: "POST", path: c + "/restart", serve: h.restart},
@@ -72,12 +73,28 @@ func (r *request) name() string { return r.vars["name"] }
 // flag reads a boolean parameter as Java does: whatever is not "true" is false.
 func (r *request) flag(name string) bool { return strings.EqualFold(r.URL.Query().Get(name), "true") }
 
-// unsigned answers the calls that workers of one cluster make to each other. There is one worker, so nobody can sign them.
-func unsigned(r *request) (answer, error) {
-	if r.Header.Get("X-Connect-Authorization") == "" || r.Header.Get("X-Connect-Request-Signature-Algorithm") == "" {
-		return answer{}, &api.Error{Code: http.StatusBadRequest, Message: "Internal request missing required signature"}
+// signed reads the body of a request that workers of one cluster make to each other, and checks its signature.
+func (h *handler) signed(r *request) error {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
 	}
-	return answer{}, &api.Error{Code: http.StatusServiceUnavailable, Message: "This worker runs all connectors by itself and takes no internal requests"}
+	return h.w.CheckSignature(body, r.Header.Get("X-Connect-Authorization"), r.Header.Get("X-Connect-Request-Signature-Algorithm"))
+}
+
+// putTasks takes no task configurations: they come from the connectors that this worker runs, which are all.
+func (h *handler) putTasks(r *request) (answer, error) {
+	if err := h.signed(r); err != nil {
+		return answer{}, err
+	}
+	return answer{}, &api.Error{Code: http.StatusServiceUnavailable, Message: "This worker runs all connectors by itself and takes no task configurations from others"}
+}
+
+func (h *handler) fence(r *request) (answer, error) {
+	if err := h.signed(r); err != nil {
+		return answer{}, err
+	}
+	return empty(http.StatusNoContent, h.w.Fence(r.Context(), r.name()))
 }
 
 func (h *handler) health(*request) (answer, error) {
