@@ -79,6 +79,19 @@ func TestScramOfRFC7677(t *testing.T) {
 	}
 }
 
+// TestScramOfOldLibrdkafka: the client's nonce is repeated before the whole in the final message.
+func TestScramOfOldLibrdkafka(t *testing.T) {
+	cred, err := NewCredential(ScramSHA256, "pencil", []byte("0123456789abcdef01234567"), 4096)
+	require.NoError(t, err)
+	x := NewScramWithNonce(ScramSHA256, func(string) (Credential, bool) { return cred, true }, "server")
+	first, _, err := x.Step([]byte("n,,n=user,r=client"))
+	require.NoError(t, err)
+	without := "c=biws,r=clientclientserver"
+	_, done, err := x.Step([]byte(without + ",p=" + Proof(t, "pencil", cred, "n=user,r=client,"+string(first)+","+without)))
+	require.NoError(t, err)
+	require.True(t, done)
+}
+
 func TestScramTellsNobodyWhoExists(t *testing.T) {
 	cred, err := NewCredential(ScramSHA512, "secret", []byte("0123456789abcdef01234567"), 4096)
 	require.NoError(t, err)
