@@ -242,7 +242,7 @@ func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histog
 			} else {
 				m.mu.Lock()
 				if m.opened.Load() == 0 {
-					m.open(time.Now())
+					m.open(due)
 				}
 				m.mu.Unlock()
 			}

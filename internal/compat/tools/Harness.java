@@ -3,15 +3,17 @@ import java.io.BufferedReader;
 import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
-import java.nio.file.Paths;
 import java.util.ArrayList;
 import java.util.Base64;
 import java.util.Collections;
+import java.util.IdentityHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 
 import org.apache.kafka.common.utils.Exit;
 
@@ -29,6 +31,14 @@ public final class Harness {
             super(null, null, false, false);
             this.code = code;
         }
+    }
+
+    /** The hooks that were given to the JVM itself; it needs --add-opens java.base/java.lang=ALL-UNNAMED. */
+    @SuppressWarnings("unchecked")
+    private static Map<Thread, Thread> jvmHooks() throws Exception {
+        Field f = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+        f.setAccessible(true);
+        return (Map<Thread, Thread>) f.get(null);
     }
 
     public static void main(String[] argv) throws Exception {
@@ -59,6 +69,9 @@ public final class Harness {
                 first[0] = -1;
             }
             hooks.clear();
+            Map<Thread, Thread> jvm = jvmHooks();
+            Set<Thread> before = Collections.newSetFromMap(new IdentityHashMap<>());
+            before.addAll(jvm.keySet());
             PrintStream out = new PrintStream(new FileOutputStream(words.get(0)), true, StandardCharsets.UTF_8);
             PrintStream err = new PrintStream(new FileOutputStream(words.get(1)), true, StandardCharsets.UTF_8);
             System.setOut(out);
@@ -85,18 +98,28 @@ public final class Harness {
             t.setDaemon(true);
             t.start();
             t.join(Long.parseLong(words.get(3)) * 1000);
-            if (t.isAlive()) {
-                // What ends a tool that goes on for ever is an interrupt of the process, which its hook answers.
-                for (Runnable hook : new ArrayList<>(hooks)) {
+            boolean late = t.isAlive();
+            // At its end, or an interrupt where it goes on for ever, a process runs its hooks: some tools finish in theirs.
+            for (Runnable hook : new ArrayList<>(hooks)) {
+                Thread h = new Thread(() -> {
                     try {
-                        Thread h = new Thread(hook);
-                        h.setDaemon(true);
-                        h.start();
-                        h.join(10000);
+                        hook.run();
                     } catch (Exited e) {
                         // it is done
                     }
+                });
+                h.setDaemon(true);
+                h.start();
+                h.join(10000);
+            }
+            for (Thread hook : new ArrayList<>(jvm.keySet())) {
+                if (!before.contains(hook)) {
+                    jvm.remove(hook);
+                    hook.start();
+                    hook.join(10000);
                 }
+            }
+            if (late) {
                 t.join(5000);
                 t.interrupt();
                 result[0] = "timeout";

@@ -37,8 +37,13 @@ func StartHarness(ctx context.Context, kafka *servers.KafkaTools, dir string) (*
 	}
 	h := &Harness{dir: dir, cmd: kafka.Command(ctx, src)}
 	h.cmd.Dir = dir
-	h.cmd.Stderr = os.Stderr
-	var err error
+	h.cmd.Env = append(os.Environ(), "JDK_JAVA_OPTIONS=--add-opens=java.base/java.lang=ALL-UNNAMED")
+	log, err := os.Create(filepath.Join(dir, "harness.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	h.cmd.Stderr = log
 	if h.in, err = h.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
@@ -76,7 +81,8 @@ func (h *Harness) Run(limit time.Duration, stdin, class string, args ...string) 
 	}
 	line, err := h.out.ReadString('\n')
 	if err != nil {
-		return Output{}, fmt.Errorf("run %s: the JVM ended: %w", class, err)
+		log, _ := os.ReadFile(filepath.Join(h.dir, "harness.log"))
+		return Output{}, fmt.Errorf("run %s: the JVM ended: %w\n%s", class, err, log)
 	}
 	o := Output{}
 	if line = strings.TrimSpace(line); line == "timeout" {

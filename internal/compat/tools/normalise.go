@@ -14,14 +14,19 @@ var rules = []struct {
 	{regexp.MustCompile(`\[\d{4}-\d\d-\d\d [0-9:,]+\] `), ""},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[.:,]?\d*Z?`), "<time>"},
 	{regexp.MustCompile(`\b1[78]\d{11}\b`), "<ms>"},
+	{regexp.MustCompile(`console-consumer-\d+`), "console-consumer-<n>"},
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uuid>"},
 	{regexp.MustCompile(`\b[A-Za-z0-9_-]{22}(==)?(\b|$)`), "<id>"},
 	{regexp.MustCompile(`/[^\s"',:]*/(data|log)\b`), "<log dir>"},
-	{regexp.MustCompile(`Epoch: \d+$`), "Epoch: <n>"},
+	{regexp.MustCompile(`(?m)Epoch: \d+$`), "Epoch: <n>"},
+	{regexp.MustCompile(`"avg_throughput":[0-9.E]+`), `"avg_throughput":<n>`},
 }
 
 // figures are the numbers of a perf tool.
-var figures = regexp.MustCompile(`\d+(\.\d+)?`)
+var (
+	figures = regexp.MustCompile(`\d+(\.\d+)?`)
+	blanks  = regexp.MustCompile(`[ \t]+`)
+)
 
 // normalise makes outputs of different runs comparable. Lines are sorted when the tool's own order is that of a hash map.
 func normalise(s, bootstrap string, st Step) string {
@@ -32,7 +37,9 @@ func normalise(s, bootstrap string, st Step) string {
 	}
 	if st.Figures {
 		s = figures.ReplaceAllString(s, "<n>")
-		s = regexp.MustCompile(`[ \t]+`).ReplaceAllString(s, " ")
+	}
+	if st.Figures || st.Sorted { // columns are as wide as what was taken out
+		s = blanks.ReplaceAllString(s, " ")
 	}
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
