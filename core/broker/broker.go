@@ -70,6 +70,7 @@ type Broker struct {
 	pollers  *pollers
 	ids      producerIDs
 	metrics  *metrics
+	lag      *lagCollector
 	apis     map[int16]api
 
 	fetchMemory  *server.Budget
@@ -125,7 +126,7 @@ func New(cfg Config) (*Broker, error) {
 	}
 	b.quotas, b.guards = newQuotas(cfg.Core), guards()
 	b.sessions = newSessionCache(b.set.fetchSessionSlots, time.Now)
-	b.metrics = newMetrics(b)
+	b.metrics, b.lag = newMetrics(b), newLagCollector(b)
 	b.fetchMemory = server.NewBudget(b.set.fetchMemoryBytes)
 	b.decodeMemory = server.NewBudget(maxDecodeMemory)
 	b.memory = server.NewMemoryListener("memory")
@@ -267,6 +268,7 @@ func (b *Broker) close(ctx context.Context) error {
 	}
 	if b.cfg.Registerer != nil {
 		b.cfg.Registerer.Unregister(b.metrics)
+		b.cfg.Registerer.Unregister(b.lag)
 	}
 	if b.dir != nil {
 		errs = errors.Join(errs, b.dir.Close())
@@ -322,6 +324,11 @@ func (b *Broker) startGroups() error {
 		return err
 	}
 	b.groups = g
+	if b.cfg.Registerer != nil {
+		if err := b.cfg.Registerer.Register(b.lag); err != nil {
+			return fmt.Errorf("register the lag metrics: %w", err)
+		}
+	}
 	g.Start()
 	return nil
 }

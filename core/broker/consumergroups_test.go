@@ -90,3 +90,85 @@ func TestAConsumerOfKIP848ReadsCommitsAndGoesOn(t *testing.T) {
 		require.GreaterOrEqual(t, r.Offset, int64(25), "the committed offsets were not kept")
 	}
 }
+
+func TestTheBrokerSaysHowFarGroupsAreBehind(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "orders", 2)
+	produceN(t, c, "orders", 2, 20)
+	adm := c.Admin(t)
+	var os kadm.Offsets
+	os.Add(kadm.Offset{Topic: "orders", Partition: 0, At: 4})
+	os.Add(kadm.Offset{Topic: "orders", Partition: 1, At: 10})
+	require.NoError(t, adm.CommitAllOffsets(t.Context(), "behind", os))
+	families, err := c.Registry.Gather()
+	require.NoError(t, err)
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			name := f.GetName()
+			for _, l := range m.Label {
+				name += " " + l.GetValue()
+			}
+			if m.Gauge != nil {
+				got[name] = m.Gauge.GetValue()
+			}
+		}
+	}
+	for name, want := range map[string]float64{
+		"kafka_consumergroup_lag behind 0 orders": 6, "kafka_consumergroup_lag behind 1 orders": 0,
+		"kafka_consumergroup_current_offset behind 0 orders": 4, "kafka_consumergroup_lag_sum behind orders": 6,
+		"kafka_consumergroup_current_offset_sum behind orders": 14, "kafka_consumergroup_members behind": 0,
+		"moldau_consumergroup_partitions_without_series": 0,
+	} {
+		v, ok := got[name]
+		require.True(t, ok, name)
+		require.Equal(t, want, v, name)
+	}
+}
+
+// Members of both protocols share a group while it migrates, and no record is lost or left to nobody.
+func TestAGroupMigratesToTheConsumerProtocolAndBackWhileItReads(t *testing.T) {
+	c := brokertest.Start(t, brokertest.With("group.consumer.min.heartbeat.interval.ms", "100"),
+		brokertest.With("group.consumer.heartbeat.interval.ms", "100"), brokertest.With("group.consumer.assignment.interval.ms", "0"))
+	c.CreateTopic(t, "orders", 4)
+	old := c.Client(t, kgo.ConsumerGroup("g"), kgo.ConsumeTopics("orders"), kgo.Balancers(kgo.CooperativeStickyBalancer(), kgo.RangeBalancer()),
+		kgo.HeartbeatInterval(100*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	produceN(t, c, "orders", 4, 40)
+	pollUntil(t, old, 40)
+
+	state := func(want string, members int) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			d := describeConsumer(t, c.Client(t), "g")
+			ok := d.State == want && len(d.Members) == members
+			for _, m := range d.Members {
+				ok = ok && len(m.Assignment.TopicPartitions) == 1 && len(m.Assignment.TopicPartitions[0].Partitions) == 4/members
+			}
+			return ok
+		}, 20*time.Second, 50*time.Millisecond)
+	}
+	next := nextGen(t, c, "g", kgo.ConsumeTopics("orders"))
+	polled := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	go func() {
+		defer close(polled)
+		for ctx.Err() == nil {
+			next.PollFetches(ctx)
+		}
+	}()
+	go func() {
+		for ctx.Err() == nil {
+			old.PollFetches(ctx)
+		}
+	}()
+	state("Stable", 2)
+	stop()
+	<-polled
+	next.Close() // the last of the consumer protocol: the group becomes a classic one again
+	require.Eventually(t, func() bool {
+		d, err := c.Admin(t).DescribeGroups(t.Context(), "g")
+		return err == nil && d["g"].State == "Stable" && len(d["g"].Members) == 1
+	}, 20*time.Second, 50*time.Millisecond)
+	produceN(t, c, "orders", 4, 8)
+	pollUntil(t, old, 8)
+}
