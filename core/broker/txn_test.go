@@ -10,9 +10,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
+	"github.com/moldau-io/moldau/core/log/batch"
+	"github.com/moldau-io/moldau/core/metadata"
 )
 
 // readCommitted reads a topic from its start to its end, as a read_committed consumer sees it once no transaction is open.
@@ -171,4 +175,148 @@ func TestASecondProducerFencesTheFirst(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, second.EndTransaction(ctx, kgo.TryCommit))
 	require.Equal(t, []string{"heir"}, readCommitted(t, c, "t"))
+}
+
+// openTxn begins a transaction of version 2 over a raw connection and writes a record to each partition of the topic.
+func openTxn(t testing.TB, r *raw, id, topic string, partitions int32) (int64, int16) {
+	t.Helper()
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.Version, find.CoordinatorType, find.CoordinatorKeys = 4, 1, []string{id}
+	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](r, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	init := kmsg.NewPtrInitProducerIDRequest()
+	init.Version, init.TransactionalID, init.TransactionTimeoutMillis = 5, &id, 60_000
+	var p *kmsg.InitProducerIDResponse
+	require.Eventually(t, func() bool { p = ask[*kmsg.InitProducerIDResponse](r, init); return p.ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	for i := range partitions {
+		w := batch.Builder{Idempotent: true, Transactional: true, ProducerID: p.ProducerID, ProducerEpoch: p.ProducerEpoch}
+		w.Append(time.Now().UnixMilli(), nil, fmt.Appendf(nil, "%s/%d", id, i))
+		req := produceRequest(12, topic, -1)
+		req.TransactionID = &id
+		req.Topics[0].Partitions = []kmsg.ProduceRequestTopicPartition{{Partition: i, Records: w.MustBuild()}}
+		require.Zero(t, ask[*kmsg.ProduceResponse](r, req).Topics[0].Partitions[0].ErrorCode)
+	}
+	return p.ProducerID, p.ProducerEpoch
+}
+
+func endTxn(r *raw, id string, producer int64, epoch int16, commit bool) *kmsg.EndTxnResponse {
+	req := kmsg.NewPtrEndTxnRequest()
+	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = 5, id, producer, epoch, commit
+	return ask[*kmsg.EndTxnResponse](r, req)
+}
+
+func TestADecidedTransactionIsCompletedAfterARestart(t *testing.T) {
+	for _, durability := range []string{"os", "fsync"} {
+		c := brokertest.Start(t, brokertest.With("log.durability", durability))
+		c.CreateTopic(t, "t", 2)
+		r := dial(t, c)
+		open, openEpoch := openTxn(t, r, "open", "t", 1)
+		id, epoch := openTxn(t, r, "decided", "t", 2)
+		require.Zero(t, endTxn(r, "decided", id, epoch, true).ErrorCode)
+		c.Restart(t) // perhaps before the markers, certainly with a transaction open
+		r = dial(t, c)
+		require.Eventually(t, func() bool { return endTxn(r, "open", open, openEpoch, false).ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+		require.ElementsMatch(t, []string{"decided/0", "decided/1"}, readCommitted(t, c, "t"))
+	}
+}
+
+func TestAReadCommittedPollWaitsForTheEndOfTheTransaction(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "t", 1)
+	id, epoch := openTxn(t, dial(t, c), "x", "t", 1)
+	req := kmsg.NewPtrFetchRequest()
+	req.Version, req.MaxBytes, req.IsolationLevel, req.MaxWaitMillis, req.MinBytes, req.ReplicaID, req.SessionEpoch = 11, 1<<20, 1, 15_000, 1, -1, -1
+	ft := kmsg.NewFetchRequestTopic()
+	fp := kmsg.NewFetchRequestTopicPartition()
+	fp.PartitionMaxBytes = 1 << 20
+	ft.Topic, ft.Partitions = "t", append(ft.Partitions, fp)
+	req.Topics = append(req.Topics, ft)
+	poll := dial(t, c)
+	start := time.Now()
+	corr := poll.send(req)
+	// A record outside of any transaction passes the high watermark and wakes nobody: it is behind the open transaction.
+	require.Zero(t, ask[*kmsg.ProduceResponse](dial(t, c), produceRequest(9, "t", -1, records(1))).Topics[0].Partitions[0].ErrorCode)
+	require.Zero(t, endTxn(dial(t, c), "x", id, epoch, true).ErrorCode)
+	resp := kmsg.NewPtrFetchResponse()
+	resp.Version = 11
+	poll.receive(resp, corr)
+	require.Less(t, time.Since(start), 10*time.Second)
+	p := resp.Topics[0].Partitions[0]
+	require.Equal(t, int64(3), p.LastStableOffset)
+	require.NotEmpty(t, p.RecordBatches)
+}
+
+func TestATopicThatIsDeletedHoldsUpNoTransaction(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "t", 1)
+	c.CreateTopic(t, "gone", 1)
+	r := dial(t, c)
+	id, epoch := openTxn(t, r, "x", "gone", 1)
+	_, err := c.Admin(t).DeleteTopics(t.Context(), "gone")
+	require.NoError(t, err)
+	end := endTxn(r, "x", id, epoch, true)
+	require.Zero(t, end.ErrorCode)
+	describe := kmsg.NewPtrDescribeTransactionsRequest()
+	describe.TransactionalIDs = []string{"x"}
+	require.Eventually(t, func() bool {
+		return ask[*kmsg.DescribeTransactionsResponse](r, describe).TransactionStates[0].State == "CompleteCommit"
+	}, 10*time.Second, 10*time.Millisecond)
+}
+
+func TestOffsetsOfATransactionCountWhenItCommits(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "t", 1)
+	r := dial(t, c)
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.Version, find.CoordinatorKeys = 4, []string{"g"}
+	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](r, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	offset := func(stable bool) (int64, int16) {
+		req := kmsg.NewPtrOffsetFetchRequest()
+		req.Version, req.RequireStable = 8, stable
+		req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: "g", MemberEpoch: -1, Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "t", Partitions: []int32{0}}}}}
+		var g kmsg.OffsetFetchResponseGroup
+		require.Eventually(t, func() bool { g = ask[*kmsg.OffsetFetchResponse](r, req).Groups[0]; return g.ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+		return g.Topics[0].Partitions[0].Offset, g.Topics[0].Partitions[0].ErrorCode
+	}
+	want := int64(-1)
+	id, epoch := openTxn(t, r, "x", "t", 0)
+	for i, commit := range []bool{true, false, true} {
+		req := kmsg.NewPtrTxnOffsetCommitRequest()
+		req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch, req.Generation = 5, "x", "g", id, epoch, -1
+		q := kmsg.NewTxnOffsetCommitRequestTopic()
+		qp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		qp.Offset = int64(100 + i)
+		q.Topic, q.Partitions = "t", append(q.Partitions, qp)
+		req.Topics = append(req.Topics, q)
+		require.Eventually(t, func() bool {
+			return ask[*kmsg.TxnOffsetCommitResponse](r, req).Topics[0].Partitions[0].ErrorCode == 0
+		}, 10*time.Second, 10*time.Millisecond)
+		got, errorCode := offset(true)
+		require.Equal(t, kerr.UnstableOffsetCommit.Code, errorCode)
+		require.Equal(t, int64(-1), got)
+		got, _ = offset(false)
+		require.Equal(t, want, got)
+		end := endTxn(r, "x", id, epoch, commit)
+		require.Zero(t, end.ErrorCode)
+		id, epoch = end.ProducerID, end.ProducerEpoch
+		if commit {
+			want = qp.Offset
+		}
+		if i == 1 {
+			c.Restart(t)
+			r = dial(t, c)
+		}
+		require.Eventually(t, func() bool { got, errorCode := offset(true); return errorCode == 0 && got == want }, 10*time.Second, 10*time.Millisecond)
+	}
+}
+
+func TestTheTransactionLogIsMadeWithKafkasSettings(t *testing.T) {
+	c := brokertest.Start(t, brokertest.With("transaction.state.log.num.partitions", "7"), brokertest.With("transaction.state.log.segment.bytes", "2097152"))
+	c.CreateTopic(t, "t", 1)
+	openTxn(t, dial(t, c), "x", "t", 1)
+	mt := c.Quorum.Image().Topic("__transaction_state")
+	require.Len(t, mt.Partitions, 7)
+	require.True(t, mt.Internal)
+	require.Equal(t, map[string]string{
+		"cleanup.policy": "compact", "compression.type": "uncompressed", "min.insync.replicas": "1", "segment.bytes": "2097152", "unclean.leader.election.enable": "false",
+	}, c.Quorum.Image().Configs(metadata.TopicResource, "__transaction_state"))
 }
