@@ -21,8 +21,9 @@ func brokerKeys() []Key {
 			}
 			if ok {
 				k.Doc = doc
-				// What Kafka can change at run time and moldau cannot is read-only here, so that the change is refused.
-				if !followed[k.Name] {
+				// What Kafka can change at run time and moldau cannot is read-only here, so that the change is refused. The times of
+				// Kerberos logins change nothing at any time, as there are none.
+				if !followed[k.Name] && !strings.HasPrefix(k.Name, "sasl.kerberos.") {
 					k.Update = ReadOnly
 				}
 			} else {
@@ -109,6 +110,7 @@ var brokerDocs = map[string]string{
 	"controller.listener.names":                                   "The names of the listeners that controllers use. Clients are not served there.",
 	"controller.quorum.election.timeout.ms":                       "The least time without a word of the leader, in milliseconds, after which a controller asks for an election.",
 	"controller.quorum.voters":                                    "The controllers, as id@host:port. Empty means this node alone, which is all that is supported yet.",
+	"cordoned.log.dirs":                                           "Directories of log.dirs that get no new partitions.",
 	"default.replication.factor":                                  "The replication factor of topics that do not say theirs.",
 	"delete.topic.enable":                                         "Whether topics can be deleted.",
 	"fetch.max.bytes":                                             "The most bytes a fetch is answered with, whatever the client allows.",

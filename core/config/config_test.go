@@ -318,6 +318,7 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 		require.EqualError(t, ValidateBrokerUpdate(c.keys, c.cluster), c.want)
 	}
 	require.NoError(t, ValidateBrokerUpdate([]string{"log.retention.ms", "compression.type", "log.durability"}, true))
+	require.NoError(t, ValidateBrokerUpdate([]string{"sasl.kerberos.min.time.before.relogin"}, false))
 	require.EqualError(t, ValidateBroker(map[string]string{"log.retention.ms": "0"}), "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
 	require.NoError(t, ValidateBroker(map[string]string{"log.retention.ms": "5"}))
 	require.EqualError(t, ValidateGroup(map[string]string{"nope": "1"}, nil), "Unknown group config name: nope")
