@@ -137,7 +137,7 @@ func (s *librdkafkaSuite) one(ctx context.Context, b *broker, env []string, name
 	tests := filepath.Join(s.dir, "tests")
 	cmd := exec.CommandContext(ctx, filepath.Join(tests, "test-runner"), "-L", "-Q", "-p1")
 	cmd.Dir = tests
-	cmd.Env = append(env, "TESTS="+name)
+	cmd.Env = append(slices.Clip(slices.Clone(env)), "TESTS="+name) // env is shared with the other worker
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
