@@ -173,6 +173,7 @@ func (d *demo) run(ctx context.Context) error {
 	fmt.Printf("demo: rows=%d events=%d objects=%d documents=%d events_per_s=%.0f p50_ms=%.1f p99_ms=%.1f missing=%d extra=%d\n",
 		load.changes.Load(), d.watch.records(), res.objects, res.docs, burstRate, p50, p99, res.missing, res.extra)
 	if res.missing != 0 || res.extra != 0 {
+		fmt.Fprintf(os.Stderr, "the end of the hub's log:\n%s\n", d.hub.Tail())
 		return fmt.Errorf("%d missing, %d extra", res.missing, res.extra)
 	}
 	return nil
