@@ -237,7 +237,7 @@ func (d *decoder) string(n int) string {
 
 // count reads the length of an array, whose elements take at least size bytes each; -1 is null.
 func (d *decoder) count(flexible bool, size int) int {
-	n := 0
+	var n int
 	if flexible {
 		n = int(d.uvarint()) - 1
 	} else {

@@ -269,7 +269,7 @@ func TestADecisionIsCompletedByTheNextCoordinator(t *testing.T) {
 			m := n.markers[0]
 			require.Equal(t, commit, m.Commit)
 			require.Equal(t, int32(6), m.CoordinatorEpoch)
-			require.Equal(t, int16(version/2), m.ProducerEpoch)
+			require.Equal(t, version/2, m.ProducerEpoch)
 			require.Equal(t, []TopicPartition{tp("a", 0), tp("b", 0)}, m.Partitions)
 			require.Equal(t, codeConcurrentTransactions, n.init("x").Code)
 			n.finish()
