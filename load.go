@@ -39,7 +39,7 @@ func sections() []file.Section {
 		}
 	}
 	return []file.Section{
-		{Name: "broker", Keys: config.BrokerKeys.Names()},
+		{Name: "broker", Keys: config.BrokerKeys.Names(), Known: config.IsListenerKey},
 		{Name: "registry", Keys: append(rk, registryKeys...), Known: func(k string) bool { return connect.IsClientSecurity(k) }},
 		{Name: "connect", Keys: ck, Known: conn.Known},
 		{Name: "admin", Keys: adminKeys},

@@ -85,6 +85,12 @@ func listenerScoped(name string) bool {
 	return false
 }
 
+// IsListenerKey says whether a name is that of a property of a single listener: listener.name.NAME.[MECHANISM.]KEY.
+func IsListenerKey(name string) bool {
+	_, _, k := splitListenerKey(name)
+	return k != nil
+}
+
 // splitListenerKey takes listener.name.NAME.[MECHANISM.]KEY apart. mechanism is in capitals, "" when the key is the whole listener's.
 func splitListenerKey(full string) (listener, mechanism string, k *Key) {
 	rest, ok := strings.CutPrefix(full, listenerPrefix)
