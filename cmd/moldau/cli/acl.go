@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -253,6 +254,8 @@ func (a *app) createACLs(ctx context.Context, f *aclFlags) error {
 		return usagef("give --topic, --group, --transactional-id, --user-principal or --cluster", "nothing says what the rule is about")
 	case len(who) == 0:
 		return usagef("give --allow User:NAME or --deny User:NAME", "nothing says whom the rule is for")
+	case pattern != kmsg.ACLResourcePatternTypeLiteral && pattern != kmsg.ACLResourcePatternTypePrefixed:
+		return usagef("any and match are to list and delete", "--pattern %q must be literal or prefixed", f.pattern)
 	case len(ops) == 0:
 		return usagef("give --operation read", "nothing says what the rule allows or denies")
 	}
@@ -442,7 +445,7 @@ func (a *app) secret(file string) (string, error) {
 		n, err = f.Read(b)
 	}
 	if n == 0 {
-		if err == nil {
+		if err == nil || errors.Is(err, io.EOF) {
 			err = errors.New("it is empty")
 		}
 		return "", err
@@ -464,26 +467,38 @@ func (a *app) userDelete() *cobra.Command {
 				}
 				del = append(del, kadm.DeleteSCRAM{User: args[0], Mechanism: m})
 			}
+			none := notFound("user %s has no SCRAM password", args[0])
 			if len(del) == 0 {
 				us, err := adm.DescribeUserSCRAMs(ctx, args[0])
 				if err != nil {
 					return fmt.Errorf("describe user %s: %w", args[0], err)
 				}
-				if u := us[args[0]]; u.Err != nil {
+				if u := us[args[0]]; errors.Is(u.Err, kerr.ResourceNotFound) {
+					return none
+				} else if u.Err != nil {
 					return fmt.Errorf("user %s: %w", args[0], explain(u.Err, u.ErrMessage))
 				}
 				for _, c := range us[args[0]].CredInfos {
 					del = append(del, kadm.DeleteSCRAM{User: args[0], Mechanism: c.Mechanism})
 				}
 			}
+			deleted := false
 			for _, d := range del { // one request a mechanism: Kafka refuses a user named twice
 				rs, err := adm.AlterUserSCRAMs(ctx, []kadm.DeleteSCRAM{d}, nil)
 				if err != nil {
 					return fmt.Errorf("delete user %s: %w", args[0], err)
 				}
-				if r := rs[args[0]]; r.Err != nil {
+				r := rs[args[0]]
+				if errors.Is(r.Err, kerr.ResourceNotFound) {
+					continue // the broker that was asked had not heard of its end yet
+				}
+				if r.Err != nil {
 					return fmt.Errorf("delete user %s: %w", args[0], explain(r.Err, r.ErrMessage))
 				}
+				deleted = true
+			}
+			if !deleted {
+				return none
 			}
 			return a.done(map[string]any{"user": args[0], "deleted": true}, "user %s deleted", args[0])
 		}),

@@ -174,3 +174,31 @@ func FuzzWords(f *testing.F) {
 		_, _ = startAt(s+" ", time.Unix(0, 0))
 	})
 }
+
+// TestASecuredClusterIsReached logs in with the properties that Kafka's own tools take.
+func TestASecuredClusterIsReached(t *testing.T) {
+	c := brokertest.Start(t,
+		brokertest.With("listeners", "SASL_PLAINTEXT://127.0.0.1:0"),
+		brokertest.With("sasl.enabled.mechanisms", "PLAIN,SCRAM-SHA-512"),
+		brokertest.With("listener.name.sasl_plaintext.plain.sasl.jaas.config", `org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="alice-secret" user_bob="bob-secret";`),
+		brokertest.With("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+		brokertest.With("super.users", "User:alice"), brokertest.With("connection.failed.authentication.delay.ms", "10"))
+	t.Setenv(envServers, c.Addr())
+	login := func(user, password, mechanism string) string {
+		f := filepath.Join(t.TempDir(), "client.properties")
+		text := "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=" + mechanism + "\nsasl.jaas.config=x required username=\"" + user + "\" password=\"" + password + "\";\n"
+		require.NoError(t, os.WriteFile(f, []byte(text), 0o600))
+		return f
+	}
+	_, stderr, code := execute(t, "", "topic", "create", "orders", "--command-config", login("alice", "alice-secret", "PLAIN"))
+	require.Zero(t, code, stderr)
+	_, stderr, code = execute(t, "pw\n", "user", "set", "carol", "--password-file", "-", "--command-config", login("alice", "alice-secret", "PLAIN"))
+	require.Zero(t, code, stderr)
+	_, stderr, code = execute(t, "", "topic", "list", "--command-config", login("carol", "pw", "SCRAM-SHA-512"))
+	require.Zero(t, code, stderr)
+	_, stderr, code = execute(t, "", "topic", "list", "--command-config", login("alice", "wrong", "PLAIN"))
+	require.Equal(t, exitUnauthorized, code, stderr)
+	require.NotContains(t, stderr, "wrong")
+	_, stderr, code = execute(t, "", "topic", "delete", "orders", "--command-config", login("bob", "bob-secret", "PLAIN"))
+	require.Equal(t, exitUnauthorized, code, stderr)
+}

@@ -41,7 +41,8 @@ func TestDashboardsFindTheirMetrics(t *testing.T) {
 		served = scrape(t, ep.Admin)
 		_, status := served["kafka_connect_connector_status"]
 		_, task := served["kafka_connect_task_error_total_record_failures"]
-		return status && task
+		_, lag := served["kafka_consumergroup_lag"]
+		return status && task && lag
 	}, 30*time.Second, 200*time.Millisecond)
 	asked := map[string]bool{}
 	var missing []string

@@ -61,7 +61,6 @@ const (
 	noJVM     = "there is no JVM; Go's own are under go_*"
 	oneVoter  = "the metadata quorum has one voter: nothing goes over a network"
 	rates     = "counted elsewhere: the end offset of the metadata log is served, its rate is for the query to take"
-	groups    = "the broker does not work out the lag of groups yet; kafka_exporter itself can be pointed at it"
 	clients   = "of Kafka's Java client; the worker's own clients are not counted apart"
 )
 
@@ -72,8 +71,6 @@ var Absent = map[string]string{
 	"kafka_server_raftchannelmetrics_incoming_byte_total": oneVoter, "kafka_server_raftchannelmetrics_outgoing_byte_total": oneVoter,
 	"kafka_server_raftchannelmetrics_request_total": oneVoter, "kafka_server_raftchannelmetrics_response_total": oneVoter,
 	"kafka_server_raftmetrics_append_records_rate": rates, "kafka_server_raftmetrics_fetch_records_rate": oneVoter, "kafka_server_raftmetrics_commit_latency_avg": oneVoter,
-	"kafka_consumergroup_current_offset": groups, "kafka_consumergroup_current_offset_sum": groups, "kafka_consumergroup_lag": groups,
-	"kafka_consumergroup_lag_sum": groups, "kafka_consumergroup_members": groups,
 	"kafka_admin_client_connection_count": clients, "kafka_consumer_connection_count": clients, "kafka_consumer_incoming_byte_total": clients,
 	"kafka_producer_connection_count": clients,
 }

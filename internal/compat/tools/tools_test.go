@@ -61,7 +61,7 @@ func TestToolsPrintTheSame(t *testing.T) {
 		require.NotEmpty(t, class, s.Tool)
 		limit := time.Duration(s.Seconds) * time.Second
 		if limit == 0 {
-			limit = 30 * time.Second
+			limit = 3 * time.Minute
 		}
 		o, err := h.Run(limit, s.Stdin, class, args...)
 		require.NoError(t, err)
