@@ -218,6 +218,9 @@ func (b *Broker) joinTxn(id string, producerID int64, epoch int16, parts []txn.T
 	return codes
 }
 
+// addTimeout is how long a write waits until its partitions are in the transaction, durably: Kafka's request.timeout.ms.
+const addTimeout = 30 * time.Second
+
 // addToTxn adds partitions and waits until that is durable.
 func (b *Broker) addToTxn(id string, producerID int64, epoch int16, parts []txn.TopicPartition) int16 {
 	done := make(chan int16, 1)
@@ -225,12 +228,15 @@ func (b *Broker) addToTxn(id string, producerID int64, epoch int16, parts []txn.
 		TransactionalID: id, ProducerID: producerID, ProducerEpoch: epoch, Partitions: parts, Version: 2,
 		Reply: func(r txn.Result) { done <- r.Code },
 	})
+	late := time.NewTimer(addTimeout)
+	defer late.Stop()
 	select {
 	case code := <-done:
 		return code
+	case <-late.C:
 	case <-b.ctx.Done():
-		return kerr.CoordinatorNotAvailable.Code
 	}
+	return kerr.CoordinatorNotAvailable.Code
 }
 
 // verificationCode is a coordinator's code in the words that the writer knows.

@@ -39,6 +39,12 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 	if err := l.loadTopicID(fo); err != nil {
 		return err
 	}
+	if !clean && recoveryPoint == 0 && l.topicID != ([16]byte{}) {
+		// Perhaps new, and killed before the file was synced.
+		if err := syncFile(l.d.fs, l.file(fileTopicID)); err != nil {
+			return err
+		}
+	}
 	l.start.Store(start)
 	if len(fo.bases) == 0 {
 		return l.beginAt(start)
@@ -335,6 +341,7 @@ func (l *Log) reindex(s *segment, p *producers) (int64, error) {
 		return 0, err
 	}
 	if len(aborted) > 0 {
+		s.aborts.Store(2)
 		err = s.writeBeside(s.path(suffixTxnIndex), formatTxnIndex(aborted), true)
 	} else {
 		err = removeIfExists(l.d.fs, s.path(suffixTxnIndex))

@@ -50,6 +50,9 @@ type segment struct {
 
 	preallocated bool // has blocks behind its end; guarded by Log.mu
 
+	// aborts is what is known of the transaction index: 0 nothing, 1 that there is none, 2 that there may be one.
+	aborts atomic.Int32
+
 	created int64 // milliseconds; of this segment in memory, for rolling by age without timestamps
 
 	// Of the file, guarded by fmu. The file opens when it is first needed and, unless pinned, closes again by the clock.

@@ -13,6 +13,7 @@ const maxTxnIndexBytes = 1 << 30
 // appendTxn adds an aborted transaction to the segment's transaction index. Aborts are rare: the file is opened for
 // each. It need not be synced with the batch: recovery rebuilds it from the markers.
 func (s *segment) appendTxn(t AbortedTxn) error {
+	s.aborts.Store(2)
 	f, err := s.l.d.fs.OpenFile(s.path(suffixTxnIndex), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return fmt.Errorf("open transaction index: %w", err)
@@ -29,8 +30,12 @@ func (s *segment) appendTxn(t AbortedTxn) error {
 
 // abortedTxns reads the segment's transaction index.
 func (s *segment) abortedTxns() ([]AbortedTxn, error) {
+	if s.aborts.Load() == 1 {
+		return nil, nil
+	}
 	p, err := readFile(s.l.d.fs, s.path(suffixTxnIndex), maxTxnIndexBytes)
 	if errors.Is(err, fs.ErrNotExist) {
+		s.aborts.CompareAndSwap(0, 1) // the first abort may be on its way
 		return nil, nil
 	}
 	if err != nil {
