@@ -80,10 +80,89 @@ func (s *Shard) check() error {
 			return fmt.Errorf("group %q completes a rebalance that nothing ends", id)
 		}
 	}
+	for id, g := range s.consumers {
+		if g.id != id || s.groups[id] != nil {
+			return fmt.Errorf("consumer group %q is kept as %q, classic too: %v", g.id, id, s.groups[id] != nil)
+		}
+		if err := s.checkConsumer(g); err != nil {
+			return fmt.Errorf("consumer group %q: %w", id, err)
+		}
+		memberBytes += g.bytes
+	}
 	if memberBytes != s.memberBytes {
 		return fmt.Errorf("member bytes %d, counted %d", s.memberBytes, memberBytes)
 	}
 	return s.checkOffsets()
+}
+
+// checkConsumer builds the group anew from what its records say, and compares everything that is kept beside.
+func (s *Shard) checkConsumer(g *consumerGroup) error {
+	fresh := newConsumerGroup(g.id)
+	owners := map[topicPartition]string{}
+	for _, id := range sortedKeys(g.members) {
+		m := g.members[id]
+		fresh.put(m)
+		if s.serving && g.timers[id] == nil || s.serving && !g.timers[id].session.isSet() {
+			return fmt.Errorf("member %q can never expire", id)
+		}
+		if s.serving && m.state == memberUnrevoked && !m.usesClassic() && !g.timers[id].rebalance.isSet() && m.epoch >= 0 {
+			return fmt.Errorf("member %q may keep what it must give up for ever", id)
+		}
+		for _, e := range []epochs{m.assigned, m.revoking} {
+			for topic, ps := range e {
+				if len(ps) == 0 {
+					return fmt.Errorf("member %q has no partitions of a topic that it has", id)
+				}
+				for p := range ps {
+					tp := topicPartition{topic, p}
+					if owners[tp] != "" {
+						return fmt.Errorf("%q and %q both have %v", owners[tp], id, tp)
+					}
+					owners[tp] = id
+				}
+			}
+		}
+		if m.state != memberUnrevoked && len(m.revoking) > 0 {
+			return fmt.Errorf("member %q gives up partitions in state %d", id, m.state)
+		}
+		if m.epoch > g.targetEpoch && g.targetEpoch >= 0 {
+			return fmt.Errorf("member %q is in epoch %d, the target in %d", id, m.epoch, g.targetEpoch)
+		}
+	}
+	if len(g.timers) > len(g.members) {
+		return fmt.Errorf("%d members with timers, %d members", len(g.timers), len(g.members))
+	}
+	for id, t := range g.target {
+		if g.members[id] == nil {
+			return fmt.Errorf("target of %q, who is not a member", id)
+		}
+		if len(t.order) != len(t.parts) {
+			return fmt.Errorf("target of %q: %d topics in order, has %d", id, len(t.order), len(t.parts))
+		}
+		fresh.bytes += t.size()
+	}
+	for x, r := range g.resolved {
+		if err := fresh.apply(&consumerRecord{kind: keyConsumerRegex, name: x, value: r}); err != nil {
+			return err
+		}
+	}
+	switch {
+	case g.targetEpoch > g.epoch:
+		return fmt.Errorf("target of epoch %d, group in %d", g.targetEpoch, g.epoch)
+	case !maps.Equal(g.statics, fresh.statics):
+		return fmt.Errorf("statics %v, counted %v", g.statics, fresh.statics)
+	case !maps.Equal(g.topics, fresh.topics):
+		return fmt.Errorf("topics %v, counted %v", g.topics, fresh.topics)
+	case !maps.Equal(g.regexes, fresh.regexes), !maps.Equal(g.assignors, fresh.assignors), !maps.Equal(g.classicBy, fresh.classicBy), g.classics != fresh.classics:
+		return fmt.Errorf("counts differ")
+	case !maps.EqualFunc(g.owners, fresh.owners, maps.Equal[map[int32]int32, map[int32]int32]):
+		return fmt.Errorf("owners %v, counted %v", g.owners, fresh.owners)
+	case g.homogeneous != fresh.homogeneous:
+		return fmt.Errorf("homogeneous %v, counted %v", g.homogeneous, fresh.homogeneous)
+	case g.bytes != fresh.bytes:
+		return fmt.Errorf("%d bytes, counted %d", g.bytes, fresh.bytes)
+	}
+	return nil
 }
 
 func (s *Shard) checkOffsets() error {
@@ -107,7 +186,7 @@ func (s *Shard) checkOffsets() error {
 					durable++
 					bytes += int64(len(e.value.metadata))
 				}
-				if _, ok := e.latest(); ok && s.groups[id] == nil {
+				if _, ok := e.latest(); ok && s.groups[id] == nil && s.consumers[id] == nil {
 					return fmt.Errorf("offset of %q %q %d has no group", id, topic, p)
 				}
 			}

@@ -78,10 +78,11 @@ func (s *script) normal(v any) string {
 				func(i int) { slices.Sort(r.Assignment.Topics[i].Partitions) })
 		}
 	case *kmsg.ConsumerGroupDescribeResponse:
+		slices.SortFunc(r.Groups, func(a, b kmsg.ConsumerGroupDescribeResponseGroup) int { return strings.Compare(a.Group, b.Group) })
 		for i := range r.Groups {
 			ms := r.Groups[i].Members
 			slices.SortFunc(ms, func(a, b kmsg.ConsumerGroupDescribeResponseGroupMember) int {
-				return strings.Compare(s.rename(a.MemberID), s.rename(b.MemberID))
+				return strings.Compare(s.rename(`:"`+a.MemberID+`"`), s.rename(`:"`+b.MemberID+`"`))
 			})
 			for j := range ms {
 				slices.Sort(ms[j].SubscribedTopics)
