@@ -2,13 +2,13 @@ package connect
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/configdef"
+	"github.com/moldau-io/moldau/plugins/javaregex"
 )
 
 // The keys that the worker itself reads from a connector's configuration.
@@ -130,8 +130,8 @@ func sourceKeys() []configdef.Key {
 func sinkKeys() []configdef.Key {
 	return []configdef.Key{
 		{Name: "topics", Type: configdef.List, Default: "", Importance: configdef.High, Group: groupCommon, Width: configdef.WidthLong, Display: "Topics", Doc: "Topics to read."},
-		{Name: "topics.regex", Type: configdef.String, Default: "", Importance: configdef.High, Group: groupCommon, Width: configdef.WidthLong, Display: "Topics regex", Check: configdef.Regexes,
-			Doc: "Regular expression (RE2) that the whole name of the topics to read must match."},
+		{Name: "topics.regex", Type: configdef.String, Default: "", Importance: configdef.High, Group: groupCommon, Width: configdef.WidthLong, Display: "Topics regex", Check: javaregex.Check,
+			Doc: "Regular expression, in Java's syntax, that the whole name of the topics to read must match."},
 		{Name: "errors.deadletterqueue.topic.name", Type: configdef.String, Default: "", Importance: configdef.Medium, Group: groupErrors, Width: configdef.WidthMedium, Display: "Dead Letter Queue Topic Name",
 			Doc: "Topic for the records that cannot be handled, as they lie in the log; empty: they are only skipped."},
 		{Name: "errors.deadletterqueue.topic.replication.factor", Type: configdef.Short, Default: 3, Importance: configdef.Medium, Group: groupErrors, Width: configdef.WidthMedium, Display: "Dead Letter Queue Topic Replication Factor",
@@ -170,13 +170,23 @@ func checkSink(raw map[string]string, group string, r *configdef.Result) {
 				break
 			}
 		}
-		if re, err := regexp.Compile("^(?:" + pattern + ")$"); err == nil && pattern != "" && re.MatchString(dlq) {
+		if pattern != "" && fullMatch(pattern, dlq) {
 			r.Error("topics.regex", "The DLQ topic '%s' may not be matched by the regex for the topics ('topics.regex=%s') consumed by the connector", dlq, pattern)
 		}
 	}
 	if "connect-"+name == group {
 		r.Error("name", "Consumer group for sink connector named %s conflicts with Connect worker group %s", name, group)
 	}
+}
+
+// fullMatch reports whether a whole name matches a pattern in Java's syntax; a pattern that is none matches nothing.
+func fullMatch(pattern, name string) bool {
+	re, err := javaregex.Compile(pattern)
+	if err != nil {
+		return false
+	}
+	ok, err := re.Matches(name)
+	return err == nil && ok
 }
 
 func splitList(s string) []string {
@@ -192,7 +202,8 @@ func splitList(s string) []string {
 // topicRule says how to create topics whose name matches.
 type topicRule struct {
 	name             string
-	include, exclude []*regexp.Regexp
+	include, exclude []*javaregex.Regexp
+	all              bool  // every topic, whatever include says
 	partitions       int32 // -1: the broker's default
 	replication      int16 // likewise
 	configs          map[string]*string
@@ -243,9 +254,9 @@ func topicRules(raw map[string]string, r *configdef.Result) []topicRule {
 			return n
 		}
 		rule.partitions, rule.replication = int32(number("partitions", 32)), int16(number("replication.factor", 16))
-		regexes := func(name string) (out []*regexp.Regexp) {
+		regexes := func(name string) (out []*javaregex.Regexp) {
 			for _, s := range splitList(raw[p+name]) {
-				re, err := regexp.Compile("^(?:" + s + ")$")
+				re, err := javaregex.Compile(s)
 				if err != nil {
 					fail(p+name, "Invalid value %s for configuration %s: %v", s, p+name, err)
 					continue
@@ -255,7 +266,7 @@ func topicRules(raw map[string]string, r *configdef.Result) []topicRule {
 			return out
 		}
 		if g == "default" {
-			rule.include = []*regexp.Regexp{regexp.MustCompile("")}
+			rule.all = true
 		} else {
 			rule.include, rule.exclude = regexes("include"), regexes("exclude")
 			if len(rule.include) == 0 {
@@ -289,17 +300,15 @@ func topicRules(raw map[string]string, r *configdef.Result) []topicRule {
 }
 
 func (t *topicRule) matches(topic string) bool {
-	for _, re := range t.exclude {
-		if re.MatchString(topic) {
-			return false
+	some := func(list []*javaregex.Regexp) bool {
+		for _, re := range list {
+			if ok, err := re.Matches(topic); err == nil && ok { // a pattern that takes too long on a name does not match it
+				return true
+			}
 		}
+		return false
 	}
-	for _, re := range t.include {
-		if re.MatchString(topic) {
-			return true
-		}
-	}
-	return false
+	return !some(t.exclude) && (t.all || some(t.include))
 }
 
 func kindOf(reg *plugins.Registry, class string) string {

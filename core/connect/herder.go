@@ -104,6 +104,9 @@ func (h *herder) do(eff any) {
 	}
 }
 
+// cutOffPatience is how long an instance that is left behind may take to be cut off from the log before another one starts.
+const cutOffPatience = time.Second
+
 // leaveBehind gives an instance the graceful timeout to end. After that it is cut off from the log and counts as ended.
 func (h *herder) leaveBehind(r *run) {
 	t := time.NewTimer(h.w.set.graceful)
@@ -112,7 +115,14 @@ func (h *herder) leaveBehind(r *run) {
 	case <-r.done:
 	case <-t.C:
 		r.log.Error("did not stop in time and is left behind", "timeout", h.w.set.graceful)
-		r.cutOff()
+		// What hangs may hold what cutting it off needs (a sink's Put, the lock that its rebalances wait for). A task that takes its place
+		// shuts it out anyway: by its static membership, or its transactional id.
+		cut := make(chan struct{})
+		go func() { r.cutOff(); close(cut) }()
+		select {
+		case <-cut:
+		case <-time.After(cutOffPatience):
+		}
 		h.post(evEnded{id: r.id, incarnation: r.incarnation})
 	}
 }

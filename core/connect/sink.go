@@ -176,12 +176,17 @@ func (s *sinkRun) subscribe() error {
 		kgo.ConsumerGroup(props["group.id"]), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.OnPartitionsAssigned(s.onAssigned), kgo.OnPartitionsRevoked(s.onRevoked), kgo.OnPartitionsLost(s.onLost),
 	}
+	var later *topicPattern
 	if pattern := s.p.base.Str("topics.regex"); pattern != "" {
-		re, err := regexp.Compile("^(?:" + pattern + ")$")
-		if err != nil {
-			return fmt.Errorf("topics.regex: %w", err)
+		if re, err := regexp.Compile("^(?:" + pattern + ")$"); err == nil {
+			opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(re.String()))
+		} else { // Java knows more than the client
+			var topics []string
+			if later, topics, err = s.awaitTopics(pattern); err != nil {
+				return err
+			}
+			opts = append(opts, kgo.ConsumeTopics(topics...))
 		}
-		opts = append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(re.String()))
 	} else {
 		opts = append(opts, kgo.ConsumeTopics(s.p.base.List("topics")...))
 	}
@@ -192,6 +197,9 @@ func (s *sinkRun) subscribe() error {
 	defer s.reqMu.Unlock()
 	cl, _, err := s.newClient("consumer", s.label("consumer"), s.p, opts...)
 	s.cl = cl
+	if err == nil && later != nil {
+		go later.follow(s.ctx, cl)
+	}
 	return err
 }
 
