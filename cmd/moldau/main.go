@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // connectors name time zones, and a small container has none
 
 	"github.com/moldau-io/moldau/cmd/moldau/cli"
 )
