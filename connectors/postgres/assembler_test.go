@@ -318,3 +318,63 @@ func BenchmarkDecodeCopyRow(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// TestEveryCutOfTheStreamIsExact stops after each message, with what had gone out by then stored, and lets another assembler go on from
+// the last position: together they hand over everything once. A transaction of the worker ends at such cuts.
+func TestEveryCutOfTheStreamIsExact(t *testing.T) {
+	rel := relationOf(1, "s", "t", 'd', idText...)
+	msgs := []any{
+		90, begin(95, 6), 0, rel, 90, insert(1, "0", "z"), 95, commit(95, 99),
+		100, begin(130, 7), 100, insert(1, "1", "a"), 110, insert(1, "2", "b"), 110, insert(1, "3", "c"),
+		115, wireMsg(msgUpdate).u32(1).u8('K').tuple("1", nil).u8('N').tuple("4", "a").b, 120, wireMsg(msgDelete).u32(1).u8('K').tuple("4", nil).b, 130, commit(130, 140),
+		150, begin(155, 8), 155, commit(155, 160),
+		170, begin(195, 9), 180, insert(1, "5", "a"), 195, commit(195, 199),
+	}
+	render := func(recs []plugins.SourceRecord) (out []string) {
+		for _, r := range recs {
+			if r.Topic != "" {
+				out = append(out, r.Topic+" "+r.Key.String()+" "+r.Value.Field("op").String()+r.Value.Field("status").String())
+			}
+		}
+		return out
+	}
+	for _, metadata := range []string{"false", "true"} {
+		whole := testAssembler(t, "provide.transaction.metadata", metadata)
+		feed(t, whole, msgs...)
+		all, _ := whole.take()
+		want := render(all)
+		for cut := 0; cut <= len(msgs); cut += 2 {
+			first := testAssembler(t, "provide.transaction.metadata", metadata)
+			feed(t, first, msgs[:cut]...)
+			out, _ := first.take()
+			var pos *offset
+			for _, r := range out {
+				if o, ok := r.SourceOffset.(*offset); ok {
+					pos = o
+				}
+			}
+			if pos != nil {
+				var err error
+				pos, err = readOffset(pos.OffsetMap())
+				require.NoError(t, err)
+			}
+			second := testAssembler(t, "provide.transaction.metadata", metadata)
+			from := int(second.resume(pos))
+			at := 0
+			for at < len(msgs) && from > 0 { // the server sends what was committed after from
+				end := at
+				for msgs[end+1].([]byte)[0] != msgCommit {
+					end += 2
+				}
+				if msgs[end].(int) >= from {
+					break
+				}
+				at = end + 2
+			}
+			feed(t, second, 0, rel)
+			feed(t, second, msgs[at:]...)
+			rest, _ := second.take()
+			require.Equal(t, want, append(render(out), render(rest)...), "cut after message %d, metadata %s", cut/2, metadata)
+		}
+	}
+}
