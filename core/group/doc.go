@@ -1,5 +1,5 @@
 // Package group is the consumer-group coordinator: the classic group protocol (KIP-62, KIP-134, KIP-345,
-// KIP-394, KIP-814) and the committed offsets of every group, over the compacted topic __consumer_offsets
+// KIP-394, KIP-814), the consumer group protocol (KIP-848) and the committed offsets of every group, over the compacted topic __consumer_offsets
 // with the record keys and values that Apache Kafka writes there.
 //
 // # Two halves
@@ -33,6 +33,26 @@
 // clients that were waiting rejoin, and pending member ids (KIP-394) are forgotten, which clients answer by
 // asking for a new one. A generation whose assignment never became durable leaves no trace, so after a crash
 // its number can come again; that is Kafka's behaviour, and harmless because nobody was told what to work on.
+//
+// # Groups of KIP-848
+//
+// What such a group is follows from its records alone. A decision reads the group and adds records to a plan;
+// commit encodes the plan, applies it with the code that replays the log, and emits it as one batch. So a
+// restart gives the same state because there is no other way to change it, and a refusal halfway changes
+// nothing. The answer waits for the batch, and an answer without records for the newest batch of its group:
+// nobody hears of an epoch that a crash could take back. Should an append fail, state and log differ; the
+// shard then ends ([Effect].Reload) and is loaded anew.
+//
+//   - A partition is in what one member has, or is giving up, and in no other's. A member gets it when nobody
+//     has it; a member keeps its epoch until it has said that it has given up what the next one takes.
+//   - A member's epoch is never ahead of the target's, nor the target's of the group's. A heartbeat with another
+//     epoch than the member's is refused, but for 0 (it begins again, with nothing) and the one before (an answer
+//     was lost, and it has nothing that is not its own).
+//   - Members of the classic protocol in such a group are members like the others; their generation is their
+//     epoch. A group turns over between the two kinds in one batch, with the tombstones of what it was.
+//
+// Time, random ids, metadata and the search for topics that match a regular expression come from outside, as
+// events; the assignors are functions, and walk what they divide in the order in which Kafka's do.
 //
 // # Bounds
 //

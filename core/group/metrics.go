@@ -13,7 +13,7 @@ type collector struct {
 
 	groups, byState, offsets, partitions, loadMax        *prometheus.Desc
 	commits, expirations, deletions, rebalances, skipped *prometheus.Desc
-	bytes, inflight                                      *prometheus.Desc
+	bytes, inflight, consumers                           *prometheus.Desc
 
 	mu      sync.Mutex
 	retired Stats // counts of shards that are gone
@@ -25,10 +25,11 @@ func newCollector(c *Coordinator) *collector {
 		return prometheus.NewDesc("kafka_"+name, help, labels, nil)
 	}
 	return &collector{
-		c:       c,
-		groups:  d("coordinator_group_groupmetadatamanager_numgroups", "Groups that this broker coordinates."),
-		byState: d("server_group_coordinator_metrics_classic_group_count", "Groups that this broker coordinates, by state.", "state"),
-		offsets: d("coordinator_group_groupmetadatamanager_numoffsets", "Committed offsets that this broker keeps."),
+		c:         c,
+		groups:    d("coordinator_group_groupmetadatamanager_numgroups", "Groups that this broker coordinates."),
+		byState:   d("server_group_coordinator_metrics_classic_group_count", "Groups that this broker coordinates, by state.", "state"),
+		consumers: d("server_group_coordinator_metrics_consumer_group_count", "KIP-848 groups that this broker coordinates, by state.", "state"),
+		offsets:   d("coordinator_group_groupmetadatamanager_numoffsets", "Committed offsets that this broker keeps."),
 		partitions: d("server_group_coordinator_metrics_num_partitions",
 			"Partitions of __consumer_offsets on this broker, by state of their coordinator.", "state"),
 		loadMax:     d("server_group_coordinator_metrics_partition_load_time_max_ms", "The longest load of a partition of __consumer_offsets, milliseconds."),
@@ -45,7 +46,7 @@ func newCollector(c *Coordinator) *collector {
 // Describe implements prometheus.Collector.
 func (m *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.groups, m.byState, m.offsets, m.partitions, m.loadMax, m.commits,
-		m.expirations, m.deletions, m.rebalances, m.skipped, m.bytes, m.inflight} {
+		m.expirations, m.deletions, m.rebalances, m.skipped, m.bytes, m.inflight, m.consumers} {
 		ch <- d
 	}
 }
@@ -91,6 +92,10 @@ func (m *collector) Collect(ch chan<- prometheus.Metric) {
 			sum.Offsets += st.Offsets
 			sum.Bytes += st.Bytes
 			sum.InflightBytes += st.InflightBytes
+			for j, n := range st.Consumers {
+				sum.Consumers[j] += n
+				total += n
+			}
 			for j, n := range st.Groups {
 				sum.Groups[j] += n
 				total += n
@@ -107,6 +112,9 @@ func (m *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.groups, float64(total))
 	for i, n := range sum.Groups {
 		gauge(m.byState, float64(n), state(i).String())
+	}
+	for i, n := range sum.Consumers {
+		gauge(m.consumers, float64(n), consumerStates[i])
 	}
 	gauge(m.offsets, float64(sum.Offsets))
 	gauge(m.partitions, float64(loads), "loading")
