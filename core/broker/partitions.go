@@ -204,6 +204,11 @@ func (b *Broker) openPartition(im *metadata.Image, t *metadata.Topic, index int3
 		ok = false
 	}
 	if ok {
+		if l.TopicID() == ([16]byte{}) && l.Err() == nil { // a crash came before the file was on disk
+			if err := l.SetTopicID(t.ID); err != nil {
+				return nil, fmt.Errorf("open %s-%d: %w", t.Name, index, err)
+			}
+		}
 		l.UpdateConfig(cfg)
 	} else if l, ok = b.lostLog(t, index); !ok {
 		if l, err = b.dir.Create(t.Name, index, t.ID, cfg); err != nil {

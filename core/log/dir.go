@@ -129,6 +129,12 @@ func (d *Dir) load() error {
 	if err := d.takeCleanMarker(); err != nil {
 		return err
 	}
+	if !d.clean {
+		// What a process left that was killed is there, but its folders may not be on disk yet.
+		if err := d.fs.SyncDir(d.path); err != nil {
+			return err
+		}
+	}
 	recovery, starts := d.readOffsets(fileRecoveryPoint), d.readOffsets(fileLogStart)
 	d.recoveryFile, d.cleanerFile = recovery, d.readOffsets(fileCleaner)
 	entries, err := d.fs.ReadDir(d.path)

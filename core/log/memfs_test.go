@@ -53,7 +53,22 @@ type memOp struct {
 type memDir struct {
 	now     map[string]*memNode
 	durable map[string]*memNode
-	journal []func(map[string]*memNode)
+	journal []memDirOp
+}
+
+// memDirOp is a change of a directory: from is taken out if it still is the node, to is put in.
+type memDirOp struct {
+	from, to string
+	node     *memNode
+}
+
+func (op memDirOp) apply(e map[string]*memNode) {
+	if op.from != "" && e[op.from] == op.node {
+		delete(e, op.from)
+	}
+	if op.to != "" {
+		e[op.to] = op.node
+	}
 }
 
 type memNode struct {
@@ -170,9 +185,9 @@ func (m *memFS) dir(name string) (*memDir, string, error) {
 	return d, filepath.Base(name), err
 }
 
-func (d *memDir) do(fn func(map[string]*memNode)) {
-	fn(d.now)
-	d.journal = append(d.journal, fn)
+func (d *memDir) do(op memDirOp) {
+	op.apply(d.now)
+	d.journal = append(d.journal, op)
 }
 
 func (m *memFS) OpenFile(name string, flag int) (File, error) {
@@ -194,7 +209,7 @@ func (m *memFS) OpenFile(name string, flag int) (File, error) {
 			return nil, err
 		}
 		n = &memNode{mod: time.Now()}
-		d.do(func(e map[string]*memNode) { e[base] = n })
+		d.do(memDirOp{to: base, node: n})
 	}
 	if flag&os.O_TRUNC != 0 && len(n.data) > 0 {
 		if err := m.op("truncate", name); err != nil {
@@ -253,7 +268,7 @@ func (m *memFS) MkdirAll(name string) error {
 		return err
 	}
 	n := &memNode{sub: newMemDir(), mod: time.Now()}
-	d.do(func(e map[string]*memNode) { e[base] = n })
+	d.do(memDirOp{to: base, node: n})
 	return nil
 }
 
@@ -278,12 +293,7 @@ func (m *memFS) Rename(from, to string) error {
 	if old, ok := d.now[b]; ok {
 		_, _ = m.grow(-int64(len(old.data)))
 	}
-	d.do(func(e map[string]*memNode) {
-		if e[a] == n {
-			delete(e, a)
-		}
-		e[b] = n
-	})
+	d.do(memDirOp{from: a, to: b, node: n})
 	return nil
 }
 
@@ -302,11 +312,7 @@ func (m *memFS) Remove(name string) error {
 		return err
 	}
 	_, _ = m.grow(-int64(len(n.data)))
-	d.do(func(e map[string]*memNode) {
-		if e[base] == n {
-			delete(e, base)
-		}
-	})
+	d.do(memDirOp{from: base, node: n})
 	return nil
 }
 
@@ -335,8 +341,8 @@ func (m *memFS) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	for _, fn := range d.journal {
-		fn(d.durable)
+	for _, op := range d.journal {
+		op.apply(d.durable)
 	}
 	d.journal = nil
 	return nil
@@ -483,8 +489,41 @@ func (m *memFS) crash(r *rand.Rand) *memFS { return m.crashWith(r, r.IntN(5), r.
 func (m *memFS) crashWith(r *rand.Rand, files, dirs int) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if files == 1 && dirs == 1 {
+		// Only the process died: what was not synced is still there, and still not synced.
+		out := &memFS{root: m.root.clone(map[*memNode]*memNode{}), capacity: m.capacity}
+		out.used = out.root.bytes()
+		return out
+	}
 	out := &memFS{root: m.root.afterCrash(r, files, dirs), capacity: m.capacity}
 	out.used = out.root.bytes()
+	return out
+}
+
+// clone copies a directory with all that is not synced.
+func (d *memDir) clone(nodes map[*memNode]*memNode) *memDir {
+	node := func(n *memNode) *memNode {
+		if c := nodes[n]; c != nil {
+			return c
+		}
+		c := &memNode{data: slices.Clone(n.data), durable: slices.Clone(n.durable), journal: slices.Clone(n.journal), mod: n.mod}
+		nodes[n] = c
+		if n.sub != nil {
+			c.sub = n.sub.clone(nodes)
+		}
+		return c
+	}
+	out := newMemDir()
+	for _, k := range slices.Sorted(maps.Keys(d.now)) {
+		out.now[k] = node(d.now[k])
+	}
+	for k, n := range d.durable {
+		out.durable[k] = node(n)
+	}
+	for _, op := range d.journal {
+		op.node = node(op.node)
+		out.journal = append(out.journal, op)
+	}
 	return out
 }
 
@@ -502,7 +541,7 @@ func (d *memDir) bytes() int64 {
 func (d *memDir) afterCrash(r *rand.Rand, files, dirs int) *memDir {
 	entries := maps.Clone(d.durable)
 	prefix := r.IntN(len(d.journal) + 1)
-	for i, fn := range d.journal {
+	for i, op := range d.journal {
 		keep := false
 		switch dirs {
 		case 0: // nothing that was not synced
@@ -514,7 +553,7 @@ func (d *memDir) afterCrash(r *rand.Rand, files, dirs int) *memDir {
 			keep = r.IntN(2) == 0
 		}
 		if keep {
-			fn(entries)
+			op.apply(entries)
 		}
 	}
 	out := newMemDir()
