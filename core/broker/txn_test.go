@@ -320,3 +320,39 @@ func TestTheTransactionLogIsMadeWithKafkasSettings(t *testing.T) {
 		"cleanup.policy": "compact", "compression.type": "uncompressed", "min.insync.replicas": "1", "segment.bytes": "2097152", "unclean.leader.election.enable": "false",
 	}, c.Quorum.Image().Configs(metadata.TopicResource, "__transaction_state"))
 }
+
+func TestClientsFallBackToTransactionsOfVersion1(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "t", 2)
+	down := kmsg.NewPtrUpdateFeaturesRequest()
+	down.Version, down.TimeoutMillis = 1, 10_000
+	u := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
+	u.Feature, u.MaxVersionLevel, u.UpgradeType = "transaction.version", 0, 2
+	down.FeatureUpdates = append(down.FeatureUpdates, u)
+	require.Zero(t, ask[*kmsg.UpdateFeaturesResponse](dial(t, c), down).ErrorCode)
+	ctx := t.Context()
+	cl := c.Client(t, kgo.TransactionalID("x"), kgo.DefaultProduceTopic("t"))
+	var want []string
+	for i := range 6 {
+		require.NoError(t, cl.BeginTransaction())
+		for j := range 4 {
+			v := fmt.Sprintf("%d/%d", i, j)
+			require.NoError(t, cl.ProduceSync(ctx, &kgo.Record{Value: []byte(v)}).FirstErr())
+			if i%2 == 0 {
+				want = append(want, v)
+			}
+		}
+		require.NoError(t, cl.EndTransaction(ctx, kgo.TransactionEndTry(i%2 == 0)))
+	}
+	_, epoch, err := cl.ProducerID(ctx)
+	require.NoError(t, err)
+	require.Zero(t, epoch, "the end of a transaction bumps no epoch")
+	heir := c.Client(t, kgo.TransactionalID("x"), kgo.DefaultProduceTopic("t"))
+	require.NoError(t, cl.BeginTransaction())
+	require.NoError(t, cl.ProduceSync(ctx, &kgo.Record{Value: []byte("zombie")}).FirstErr())
+	require.NoError(t, heir.BeginTransaction())
+	require.NoError(t, heir.ProduceSync(ctx, &kgo.Record{Value: []byte("heir")}).FirstErr())
+	require.Error(t, cl.EndTransaction(ctx, kgo.TryCommit))
+	require.NoError(t, heir.EndTransaction(ctx, kgo.TryCommit))
+	require.ElementsMatch(t, append(want, "heir"), readCommitted(t, c, "t"))
+}
