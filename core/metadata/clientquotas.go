@@ -85,7 +85,7 @@ func ParseQuotaEntity(parts []QuotaEntityPart) (QuotaEntity, *Error) {
 		}
 	}
 	if e.IP.Kind != QuotaAbsent && (e.User.Kind != QuotaAbsent || e.ClientID.Kind != QuotaAbsent) {
-		return e, refuse(kerr.InvalidRequest, "Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId")
+		return e, refuse(kerr.InvalidRequest, "Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId") //nolint:misspell // Kafka's text
 	}
 	if e.IP.Kind == QuotaNamed {
 		// Kafka resolves host names here; a controller whose decisions depend on DNS decides differently on each node.
@@ -134,7 +134,7 @@ func alterEntity(im *Image, e QuotaEntity, ops []QuotaOp) ([]Record, *Error) {
 
 func validateQuota(e QuotaEntity, op QuotaOp) *Error {
 	limit, integral := 0.0, false
-	known := true
+	var known bool
 	switch op.Key {
 	case QuotaProducerByteRate, QuotaConsumerByteRate:
 		limit, integral = math.MaxInt64, true

@@ -276,7 +276,7 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 		{broker, op(OpSet, "log.retention.ms", "0"), kerr.InvalidRequest, "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"},
 		{all, op(OpSet, "log.retention.ms", "abc"), kerr.InvalidRequest, "Invalid value abc for configuration log.retention.ms: Not a number of type LONG"},
 		{all, op(OpSet, "message.max.bytes", "-1"), kerr.InvalidRequest, "Invalid value -1 for configuration message.max.bytes: Value must be at least 0"},
-		{all, op(OpSet, "sasl.jaas.config", "x"), kerr.InvalidRequest, "Cannot update these configs at default cluster level, broker id must be specified: [sasl.jaas.config]"},
+		{all, op(OpSet, "sasl.kerberos.service.name", "x"), kerr.InvalidRequest, "Cannot update these configs at default cluster level, broker id must be specified: [sasl.kerberos.service.name]"},
 		{all, op(OpSet, "nope", "1"), kerr.InvalidRequest, "Unknown broker config name: nope"},
 		{ConfigResource{BrokerResource, "x"}, op(OpSet, "log.retention.ms", "1"), kerr.InvalidRequest, "Node id must be an integer, but it is: x"},
 		{ConfigResource{BrokerResource, "7"}, op(OpSet, "log.retention.ms", "1"), kerr.InvalidRequest, "No node registered with id 7"},

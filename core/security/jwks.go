@@ -3,7 +3,6 @@ package security
 import (
 	"context"
 	"crypto"
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -250,10 +249,7 @@ func rsaKey(n, e string) (*rsa.PublicKey, error) {
 }
 
 func ecKey(curve, x, y string) (*ecdsa.PublicKey, error) {
-	curves := map[string]struct {
-		c elliptic.Curve
-		h ecdh.Curve
-	}{"P-256": {elliptic.P256(), ecdh.P256()}, "P-384": {elliptic.P384(), ecdh.P384()}, "P-521": {elliptic.P521(), ecdh.P521()}}
+	curves := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}
 	c, ok := curves[curve]
 	if !ok {
 		return nil, fmt.Errorf("the curve %q is not supported", curve)
@@ -266,7 +262,7 @@ func ecKey(curve, x, y string) (*ecdsa.PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := (c.c.Params().BitSize + 7) / 8
+	size := (c.Params().BitSize + 7) / 8
 	if len(xb) > size || len(yb) > size {
 		return nil, errors.New("the point is too large")
 	}
@@ -274,8 +270,5 @@ func ecKey(curve, x, y string) (*ecdsa.PublicKey, error) {
 	point[0] = 4
 	copy(point[1+size-len(xb):], xb)
 	copy(point[1+2*size-len(yb):], yb)
-	if _, err := c.h.NewPublicKey(point); err != nil { // on the curve?
-		return nil, err
-	}
-	return &ecdsa.PublicKey{Curve: c.c, X: new(big.Int).SetBytes(xb), Y: new(big.Int).SetBytes(yb)}, nil
+	return ecdsa.ParseUncompressedPublicKey(c, point) // refuses what is not on the curve
 }

@@ -105,8 +105,8 @@ func finish(chain []*x509.Certificate, key crypto.PrivateKey) (tls.Certificate, 
 	if !ok {
 		return tls.Certificate{}, fmt.Errorf("the key's type %T is not supported", key)
 	}
-	type comparable interface{ Equal(crypto.PublicKey) bool }
-	if pub, ok := chain[0].PublicKey.(comparable); !ok || !pub.Equal(signer.Public()) {
+	type publicKey interface{ Equal(crypto.PublicKey) bool }
+	if pub, ok := chain[0].PublicKey.(publicKey); !ok || !pub.Equal(signer.Public()) {
 		return tls.Certificate{}, errors.New("the private key does not belong to the first certificate")
 	}
 	switch key.(type) {

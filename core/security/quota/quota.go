@@ -61,8 +61,8 @@ func (r *Rate) measure(now time.Time) (sum float64, span time.Duration) {
 		}
 	}
 	span = max(now.Sub(oldest), 0)
-	if least := time.Duration(len(r.windows) - 1); span/r.window < least {
-		span += (least - span/r.window) * r.window
+	if full, least := int(span/r.window), len(r.windows)-1; full < least {
+		span += time.Duration(least-full) * r.window
 	}
 	return sum, max(span, r.window)
 }

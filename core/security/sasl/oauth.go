@@ -44,7 +44,7 @@ func (o *oauth) Step(message []byte) ([]byte, bool, error) {
 	t, err := o.validate(token)
 	if err != nil {
 		o.refused, o.reason = true, err
-		return []byte(invalidToken), false, nil
+		return []byte(invalidToken), false, nil //nolint:nilerr // RFC 7628: the refusal is an answer, the failure comes with the next message
 	}
 	if authzid != "" && authzid != t.Principal {
 		return nil, false, &Error{fmt.Sprintf("Authentication failed: Client requested an authorization id (%s) that is different from the token's principal name (%s)", authzid, t.Principal)}
