@@ -25,7 +25,7 @@ func startBroker(ctx context.Context, opt options, dir, where string, settings [
 	switch where {
 	case "moldau":
 		h := &story.Hub{Bin: opt.bin, Dir: dir, Roles: "broker,controller"}
-		for _, s := range append(settings, "group.initial.rebalance.delay.ms=0") {
+		for _, s := range append([]string{"group.initial.rebalance.delay.ms=0"}, settings...) {
 			h.Set = append(h.Set, "broker."+s)
 		}
 		version, err := exec.CommandContext(ctx, opt.bin, "version").Output()

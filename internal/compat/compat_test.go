@@ -41,7 +41,7 @@ func TestAFailureTellsItsPlaceAndWhy(t *testing.T) {
 }
 
 func TestATestThatFailedOnceHasFailed(t *testing.T) {
-	r := newResults("b")
+	r := newResults("b", false)
 	r.add(result{Name: "a", State: failed, Why: "slow"})
 	r.add(result{Name: "a", State: passed})
 	r.add(result{Name: "b", State: passed})
@@ -50,6 +50,9 @@ func TestATestThatFailedOnceHasFailed(t *testing.T) {
 	require.Equal(t, failed, r.state("a"))
 	require.Equal(t, "FAIL, then pass", r.cell("a"))
 	require.Equal(t, "slow", r.why("a"))
+	r.Last = true
+	require.Equal(t, passed, r.state("a"), "unless the last run counts")
+	r.Last = false
 	require.Equal(t, "pass 2/2", r.cell("b"))
 	require.Equal(t, "-", r.cell("c"))
 	require.Equal(t, "1 pass, 1 fail, 0 skip", r.tally(), "subtests count with their test")
@@ -57,13 +60,13 @@ func TestATestThatFailedOnceHasFailed(t *testing.T) {
 
 func TestAPartialRunReplacesOnlyWhatItRan(t *testing.T) {
 	opt := options{dir: t.TempDir()}
-	first := newResults("old")
+	first := newResults("old", false)
 	first.add(result{Name: "a", State: failed})
 	first.add(result{Name: "b", State: passed})
 	require.NoError(t, first.save(opt, "kgo", "moldau"))
 	part := opt
 	part.tests = testEntry // any: a run of a part
-	second := newResults("new")
+	second := newResults("new", false)
 	second.add(result{Name: "a", State: passed})
 	require.NoError(t, second.save(part, "kgo", "moldau"))
 	got, err := loadResults(opt, "kgo", "moldau")

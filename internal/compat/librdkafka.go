@@ -38,9 +38,10 @@ func (s *librdkafkaSuite) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// settings: four partitions by default is what the suite's scenarios name; some tests deny and allow by access control lists.
+// settings: four partitions by default is what the suite's scenarios name; some tests deny and allow by access control lists; and 0118
+// supposes that two consumers that are started together join together.
 func (s *librdkafkaSuite) settings() []string {
-	return []string{"num.partitions=4", fmt.Sprintf("auto.create.topics.enable=%t", s.scenario != "noautocreate"),
+	return []string{"num.partitions=4", "group.initial.rebalance.delay.ms=500", fmt.Sprintf("auto.create.topics.enable=%t", s.scenario != "noautocreate"),
 		"authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "allow.everyone.if.no.acl.found=true"}
 }
 

@@ -138,7 +138,7 @@ func runOne(ctx context.Context, opt options, name string, s suite, where string
 	}
 	fmt.Printf("== %s on %s (logs in %s)\n", name, b.version, b.logs)
 	began := time.Now()
-	set := newResults(b.version)
+	set := newResults(b.version, name != "kgo")
 	runErr := s.run(ctx, opt, b, func(r result) {
 		set.add(r)
 		if strings.Contains(r.Name, "/") && r.State != failed {
