@@ -38,6 +38,9 @@ func (l *Log) recoveryPoint() (int64, error) {
 	point := min(l.synced.Load(), l.recoveryCap.Load())
 	l.mu.Unlock()
 	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
+		if l.isClosed() {
+			return 0, nil // deleted meanwhile
+		}
 		return 0, l.d.fail(err)
 	}
 	if len(pending) == 0 {
