@@ -76,9 +76,12 @@ func (c *Connector) TaskConfigs(int) ([]map[string]string, error) {
 // Stop implements plugins.Connector.
 func (c *Connector) Stop() error { return nil }
 
-// ExactlyOnceSupport implements plugins.ExactlyOnceConnector: the binlog is gone on with at the very change, in the middle of a transaction too. A
-// snapshot that was interrupted is begun anew, as Debezium does: its rows are then in the log once more, as reads.
-func (c *Connector) ExactlyOnceSupport(configdef.Values) bool { return true }
+// ExactlyOnceSupport implements plugins.ExactlyOnceConnector: the binlog is gone on with at the very row, in the middle of a transaction
+// too. A snapshot that was interrupted is begun anew, as Debezium does: its rows are then in the log once more, as reads. One of MySQL
+// without locks may meet a change twice.
+func (c *Connector) ExactlyOnceSupport(cfg configdef.Values) bool {
+	return c.mariadb || cfg.Str("snapshot.locking.mode") != "none"
+}
 
 // NewSourceTask implements plugins.SourceConnector.
 func (c *Connector) NewSourceTask() plugins.SourceTask { return &Task{mariadb: c.mariadb} }

@@ -11,8 +11,11 @@
 //     write a status). herder.go carries the effects out and feeds back what happened.
 //   - connector_run.go, source.go, sink.go run one connector or task each in goroutines of their own. An error or panic ends that one
 //     alone and is reported with its trace.
-//   - batch.go carries source records into the log. The order poll, transform, convert, produce, all acknowledged, offsets written,
-//     offsets acknowledged, task.Commit is kept for every batch, while the next ones are already on their way.
+//   - batch.go carries source records into the log at least once. The order poll, transform, convert, produce, all acknowledged, offsets
+//     written, offsets acknowledged, task.Commit is kept for every batch, while the next ones are already on their way.
+//   - txnwriter.go carries them into the log exactly once: whole polls and the offsets behind them in one transaction, then task.Commit.
+//     transactions.go finds out whether the cluster has transactions, writes the configuration topic with them, and fences the tasks
+//     that came before.
 //
 // # One worker
 //

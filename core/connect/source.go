@@ -60,7 +60,7 @@ func (r *run) runSource(p *parsed) error {
 		r.lostAt = time.Now()
 		r.log.Warn("the producer was shut out; the task begins again from the stored offsets unless another worker has it", "error", err)
 		if sleep(r.ctx, lostPause) != nil {
-			return nil
+			return nil //nolint:nilerr // it was asked to stop
 		}
 	}
 }
