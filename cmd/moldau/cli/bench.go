@@ -73,7 +73,7 @@ func (t *benchTopic) ready(c *cobra.Command, a *app, create bool) (int, func(), 
 			return 0, nil, fmt.Errorf("create topic %s: %w", t.topic, err)
 		}
 	}
-	n := 0
+	var n int
 	for {
 		l, err := adm.ListTopics(ctx, t.topic)
 		if err != nil {
@@ -291,6 +291,9 @@ func (a *app) benchE2E() *cobra.Command {
 			if e.Records <= 0 && e.Duration <= 0 {
 				return usagef("give --records N or --duration 30s", "the benchmark has no end")
 			}
+			if acks == "0" {
+				return usagef("give all or 1", "--acks 0 has no offset to wait for")
+			}
 			if e.RecordSize < 8 || e.RecordSize > maxLine {
 				return usagef("", "--record-size must be 8 to %d", maxLine)
 			}
@@ -317,7 +320,7 @@ func (a *app) benchE2E() *cobra.Command {
 	f.DurationVar(&e.Interval, "interval", 0, "time between two records; 0 sends the next when one arrived")
 	f.IntVar(&e.RecordSize, "record-size", 100, "bytes of a value")
 	f.Int32Var(&e.Partition, "partition", 0, "the partition")
-	f.StringVar(&acks, "acks", "all", "all, 1 or 0")
+	f.StringVar(&acks, "acks", "all", "all or 1")
 	f.StringVar(&compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
 	return c
 }

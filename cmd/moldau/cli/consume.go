@@ -187,7 +187,7 @@ func (a *app) consume(c *cobra.Command, topics []string, f consumeFlags) error {
 	}
 	defer cl.CloseAllowingRebalance()
 	out := bufio.NewWriterSize(a.Out, 64<<10)
-	defer out.Flush()
+	defer func() { _ = out.Flush() }()
 	var n int64
 	for {
 		pctx, cancel := ctx, context.CancelFunc(func() {})

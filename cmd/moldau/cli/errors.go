@@ -91,10 +91,10 @@ var kafkaCodes = map[*kerr.Error]int{
 func classify(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
-		if err != error(e) { // keep what was said around it
-			return &Error{Code: e.Code, Err: err, Remedy: e.Remedy}
+		if own, ok := err.(*Error); ok { //nolint:errorlint // what was said around it is kept
+			return own
 		}
-		return e
+		return &Error{Code: e.Code, Err: err, Remedy: e.Remedy}
 	}
 	var ke *kerr.Error
 	if errors.As(err, &ke) {

@@ -23,11 +23,11 @@ import (
 const maxLine = 64 << 20
 
 type produceFlags struct {
-	separator, headerSeparator, format, acks, compression, key string
-	headers, files                                             []string
-	partition                                                  int32
-	fromJSON, tombstone, transaction                           bool
-	transactionalID                                            string
+	separator, format, acks, compression, key string
+	headers, files                            []string
+	partition                                 int32
+	fromJSON, tombstone                       bool
+	transactionalID                           string
 }
 
 func (a *app) produceCommand() *cobra.Command {

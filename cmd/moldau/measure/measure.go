@@ -395,22 +395,26 @@ type EndToEnd struct {
 
 // Run measures.
 func (e EndToEnd) Run(ctx context.Context) (Result, error) {
-	at := map[string]map[int32]kgo.Offset{e.Topic: {e.Partition: kgo.NewOffset().AtEnd()}}
-	consumer, err := kgo.NewClient(append([]kgo.Opt{kgo.FetchMaxWait(500 * time.Millisecond), kgo.FetchMinBytes(1), kgo.ConsumePartitions(at)}, e.Options...)...)
-	if err != nil {
-		return Result{}, err
-	}
-	defer consumer.Close()
 	producer, err := kgo.NewClient(append([]kgo.Opt{kgo.ProducerLinger(0), kgo.RecordPartitioner(kgo.ManualPartitioner())}, e.Options...)...)
 	if err != nil {
 		return Result{}, err
 	}
 	defer producer.Close()
-	m, h := &meter{}, &Histogram{}
 	value := payloads(1, max(e.RecordSize, 8))[0]
+	// The consumer starts at a record that is there: at the end, it would be a race which of the two is first.
+	first := &kgo.Record{Topic: e.Topic, Partition: e.Partition, Value: value}
+	if err := producer.ProduceSync(ctx, first).FirstErr(); err != nil {
+		return Result{}, fmt.Errorf("produce: %w", err)
+	}
+	at := map[string]map[int32]kgo.Offset{e.Topic: {e.Partition: kgo.NewOffset().At(first.Offset)}}
+	consumer, err := kgo.NewClient(append([]kgo.Opt{kgo.FetchMaxWait(500 * time.Millisecond), kgo.FetchMinBytes(1), kgo.ConsumePartitions(at)}, e.Options...)...)
+	if err != nil {
+		return Result{}, err
+	}
+	defer consumer.Close()
+	m, h := &meter{}, &Histogram{}
 	var deadline time.Time
-	ready := false
-	for n := int64(-e.Warmup - 1); ctx.Err() == nil; n++ {
+	for n := -e.Warmup - 1; ctx.Err() == nil; n++ {
 		if n >= 0 && n >= e.Records && e.Records > 0 || !deadline.IsZero() && time.Now().After(deadline) {
 			break
 		}
@@ -427,11 +431,6 @@ func (e EndToEnd) Run(ctx context.Context) (Result, error) {
 		r := &kgo.Record{Topic: e.Topic, Partition: e.Partition, Value: value}
 		if err := producer.ProduceSync(ctx, r).FirstErr(); err != nil {
 			return m.result("e2e", e.Topic, 1), fmt.Errorf("produce: %w", err)
-		}
-		if !ready {
-			// The consumer starts at the end: it may not have known where that was before this record.
-			consumer.SetOffsets(map[string]map[int32]kgo.EpochOffset{e.Topic: {e.Partition: {Epoch: -1, Offset: r.Offset}}})
-			ready = true
 		}
 		for got := false; !got; {
 			fs := consumer.PollFetches(ctx)
