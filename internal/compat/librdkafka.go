@@ -23,6 +23,7 @@ import (
 // dies or hangs takes no other with it.
 type librdkafkaSuite struct {
 	scenario string // of its tests' own: "default" or "noautocreate"
+	groups   string // group.protocol of its consumers: "classic" or "consumer" (KIP-848)
 	dir      string
 	tools    *servers.KafkaTools
 }
@@ -102,6 +103,7 @@ func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, tell 
 		return err
 	}
 	env := append(os.Environ(), "RDKAFKA_TEST_CONF="+conf, "KAFKA_PATH="+kafka, "BROKERS="+b.bootstrap, "TEST_KAFKA_VERSION="+servers.KafkaVersion, "TEST_SCENARIO="+s.scenario,
+		"TEST_CONSUMER_GROUP_PROTOCOL="+s.groups,
 		"LD_LIBRARY_PATH="+filepath.Join(s.dir, "src")+":"+filepath.Join(s.dir, "src-cpp"))
 	var mu sync.Mutex
 	telling := func(r result) { mu.Lock(); defer mu.Unlock(); tell(r) }

@@ -2,7 +2,7 @@
 // the integration tests of franz-go's client (kgo) and the broker tests of librdkafka. Neither suite is part of this repository; both
 // are fetched from their registries (the Go module proxy, npm) in the versions named here.
 //
-//	compat -bin bin/moldau [-on moldau,kafka] [-suites kgo,librdkafka,librdkafka-noautocreate] [-tests REGEXP] [-report docs/compatibility.md]
+//	compat -bin bin/moldau [-on moldau,kafka] [-suites kgo,librdkafka,...] [-tests REGEXP] [-report docs/compatibility.md]
 //
 // Results are kept in -dir, one file for each suite and broker, so that a part can be run again and the report made from all:
 // with -tests, only what was run is replaced. It ends with 1 when a test of kgo fails on the hub, or one of librdkafka does that passes
@@ -32,7 +32,7 @@ import (
 	"github.com/moldau-io/moldau/internal/servers"
 )
 
-var suiteNames = []string{"kgo", "librdkafka", "librdkafka-noautocreate"}
+var suiteNames = []string{"kgo", "librdkafka", "librdkafka-noautocreate", "librdkafka-kip848"}
 
 // options is what the command line says.
 type options struct {
@@ -96,8 +96,9 @@ func runAll(ctx context.Context, opt options) (err error) {
 	if err := os.MkdirAll(opt.dir, 0o755); err != nil {
 		return err
 	}
-	known := map[string]suite{"kgo": &kgoSuite{}, "librdkafka": &librdkafkaSuite{scenario: "default"},
-		"librdkafka-noautocreate": &librdkafkaSuite{scenario: "noautocreate"}}
+	known := map[string]suite{"kgo": &kgoSuite{}, "librdkafka": &librdkafkaSuite{scenario: "default", groups: "classic"},
+		"librdkafka-noautocreate": &librdkafkaSuite{scenario: "noautocreate", groups: "classic"},
+		"librdkafka-kip848":       &librdkafkaSuite{scenario: "default", groups: "consumer"}}
 	for _, name := range opt.suites {
 		s := known[name]
 		if s == nil {

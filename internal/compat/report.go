@@ -199,10 +199,11 @@ Results and logs of each test are in `+"`bin/compat`"+`. Nothing of the suites i
 
 - **kgo**: all tests of franz-go's client, in the version of go.mod, `+"`KGO_TEST_RF=1`"+`, twice in a row on the same broker. Tests that need no
   broker are among them. Subtests are listed only where one fails.
-- **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), in the scenarios default (four partitions, with access control lists
-  on) and noautocreate, each in its own process, two at a time; one that
-  fails runs once more, and that counts: some of them race with their own clients on a busy machine. Not run: tests of share groups, which moldau answers as a broker with that feature off. A test that
-  is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either side.
+- **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), each in its own process, two at a time; one that fails runs once
+  more, and that counts: some of them race with their own clients on a busy machine. Scenarios: default (four partitions, access control lists on),
+  noautocreate, and default again with consumers of the new group protocol (kip848). Not run: tests of share groups, which moldau answers as a
+  broker with that feature off. A test that is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either
+  side. Tests that make topics with three replicas make them with one (0098, 0103, 0107, 0111), since there is one broker; 0101 needs three.
 
 `, servers.KafkaVersion, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), servers.LibrdkafkaVersion)
 }
