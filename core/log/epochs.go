@@ -107,6 +107,17 @@ func (c *epochCache) truncateStart(start int64) {
 	c.entries[0].StartOffset, c.dirty = start, true
 }
 
+// lower moves the start of an epoch down to a batch that has it: the file is from before a truncation and what was written after it.
+func (c *epochCache) lower(epoch int32, offset int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range c.entries {
+		if e := &c.entries[i]; e.Epoch == epoch && e.StartOffset > offset && (i == 0 || c.entries[i-1].StartOffset < offset) {
+			e.StartOffset, c.dirty = offset, true
+		}
+	}
+}
+
 // replace takes another history over.
 func (c *epochCache) replace(es []EpochEntry) {
 	c.mu.Lock()

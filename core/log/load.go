@@ -252,6 +252,7 @@ func (l *Log) loadEpochs(from int) error {
 				l.epochs.assign(held.Epoch, held.StartOffset)
 			}
 			held = EpochEntry{NoEpoch, 0}
+			l.epochs.lower(e, h.BaseOffset())
 			if e > l.epochs.latest() {
 				held = EpochEntry{e, h.BaseOffset()}
 			}
