@@ -23,7 +23,6 @@ var absent = map[string]string{
 	"client:token":     "delegation tokens are off, as in a broker without `delegation.token.secret.key`",
 	"client:share":     "share groups (KIP-932) are off: `share.version` is not advertised",
 	"client:streams":   "streams groups (KIP-1071) are off: `streams.version` is not advertised",
-	"client:logdirs":   "a broker has one log directory: there is nowhere to move a replica",
 	"client:telemetry": "no client metrics are subscribed to: clients that find the API absent do not push (KIP-714)",
 	"client:quorum":    "there is one controller: nothing to unregister",
 	"inter-broker":     "spoken between brokers only",
@@ -33,7 +32,7 @@ var absent = map[string]string{
 
 // reasons are the APIs for clients that are absent.
 var reasons = map[int16]string{
-	34: "client:logdirs", 38: "client:token", 39: "client:token", 40: "client:token", 41: "client:token", 71: "client:telemetry", 72: "client:telemetry",
+	38: "client:token", 39: "client:token", 40: "client:token", 41: "client:token", 71: "client:telemetry", 72: "client:telemetry",
 	76: "client:share", 77: "client:share", 78: "client:share", 79: "client:share", 90: "client:share", 91: "client:share", 92: "client:share",
 	88: "client:streams", 89: "client:streams", 93: "client:streams", 94: "client:quorum",
 }
