@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/log/batch"
@@ -40,17 +42,17 @@ func (b *Broker) describeProducers(c call, req *kmsg.DescribeProducersRequest) k
 
 // aborted lists the aborted transactions among the records answered to a read_committed fetch; not nil, since null means
 // read_uncommitted.
-func (b *Broker) aborted(p *replica.Partition, from, stable int64, records []byte) []wire.AbortedTransaction {
+func (b *Broker) aborted(p *replica.Partition, from, stable int64, records []byte) ([]wire.AbortedTransaction, error) {
 	none := []wire.AbortedTransaction{}
 	if len(records) == 0 {
-		return none
+		return none, nil
 	}
 	txns, err := p.Log().AbortedTxns(from, stable)
 	if err != nil {
-		b.log.Error("cannot list aborted transactions", "partition", partitionName(p.Topic(), p.Index()), "error", err)
+		return nil, fmt.Errorf("list aborted transactions: %w", err)
 	}
 	if len(txns) == 0 {
-		return none
+		return none, nil
 	}
 	end := endOffset(records)
 	out := make([]wire.AbortedTransaction, 0, len(txns))
@@ -59,7 +61,7 @@ func (b *Broker) aborted(p *replica.Partition, from, stable int64, records []byt
 			out = append(out, wire.AbortedTransaction{ProducerID: t.ProducerID, FirstOffset: t.FirstOffset})
 		}
 	}
-	return out
+	return out, nil
 }
 
 // endOffset is the offset after the last batch in records.

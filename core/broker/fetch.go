@@ -388,12 +388,16 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 		c.failOne(f, out, err)
 		return 0
 	}
+	if c.req.ReadCommitted {
+		// Without the list of aborted transactions their records would look committed.
+		if out.Aborted, err = c.b.aborted(f.p, f.req.FetchOffset, o.LastStable, records); err != nil {
+			c.failOne(f, out, err)
+			return 0
+		}
+	}
 	c.use(dst, len(records))
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
 	out.Records = records
-	if c.req.ReadCommitted {
-		out.Aborted = c.b.aborted(f.p, f.req.FetchOffset, o.LastStable, records)
-	}
 	f.topic.stats.fetchRequests.Add(1)
 	f.topic.stats.bytesOut.Add(int64(len(records)))
 	return len(records)
