@@ -208,6 +208,12 @@ func transactionOpts(id string, props map[string]string) []kgo.Opt {
 	return []kgo.Opt{kgo.TransactionalID(id), kgo.TransactionTimeout(timeout), kgo.ConcurrentTransactionsBackoff(2 * time.Millisecond)}
 }
 
+// maxRequestSize is the most bytes of a batch, and so of a record.
+func maxRequestSize(props map[string]string) int {
+	size := max(defaultMaxRequestSize, intProp(props, "batch.size", 0))
+	return intProp(props, "max.request.size", size)
+}
+
 func producerOpts(v configdef.Values) []kgo.Opt {
 	var o []kgo.Opt
 	acks, idempotent := kgo.AllISRAcks(), true
@@ -230,12 +236,7 @@ func producerOpts(v configdef.Values) []kgo.Opt {
 		}
 		o = append(o, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(inflight))
 	}
-	size := int64(defaultMaxRequestSize)
-	if v.IsSet("max.request.size") {
-		size = v.Int("max.request.size")
-	} else if v.IsSet("batch.size") {
-		size = max(size, v.Int("batch.size"))
-	}
+	size := int64(maxRequestSize(v.Raw()))
 	// The protocol's own frame needs a little room above the batch.
 	o = append(o, kgo.ProducerBatchMaxBytes(int32(min(size, 1<<30-1024))), kgo.BrokerMaxWriteBytes(int32(min(max(2*size, 100<<20), 1<<30))))
 	linger := time.Duration(0)

@@ -22,6 +22,7 @@ import (
 	"github.com/moldau-io/moldau/core/connect/api"
 	"github.com/moldau-io/moldau/core/connect/connecttest"
 	"github.com/moldau-io/moldau/plugins"
+	"github.com/moldau-io/moldau/plugins/data"
 )
 
 // hasTransactions asks a cluster.
@@ -536,4 +537,43 @@ func TestATaskThatWasShutOutBeginsAgainOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Regexp(t, "PRODUCER_FENCED|INVALID_PRODUCER_EPOCH", st.Trace)
 	requireSequence(t, readCommitted(t, kafka, topic), int(s.lastCommit()))
+}
+
+func TestARecordThatIsTooLargeIsSkippedWhereThatIsTolerated(t *testing.T) {
+	kafka := cluster(t)
+	for _, mode := range []string{"enabled", "disabled"} {
+		if mode == "enabled" && !hasTransactions(t, kafka) {
+			continue
+		}
+		topic, props, name := unique(t, "t"), internalTopics(t), unique(t, "s")
+		props["exactly.once.source.support"] = mode
+		createTopic(t, kafka, topic, 1)
+		s := newScript(name)
+		s.poll = func(ctx context.Context, n int64) ([]plugins.SourceRecord, error) {
+			if n >= 3 {
+				pause(ctx, 20*time.Millisecond)
+				return nil, nil
+			}
+			recs := sequence(topic, 0, 3)
+			recs[1].ValueSchema, recs[1].Value = data.StringSchema, data.String(strings.Repeat("x", 20000))
+			return recs, nil
+		}
+		w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props, Logger: slog.New(slog.DiscardHandler)})
+		config := map[string]string{"connector.class": "ScriptSource", "script": name, "producer.override.max.request.size": "10000"}
+		w.MustCreate("strict", config)
+		w.Await("strict", "RUNNING", "FAILED")
+		st, err := w.TaskStatus("strict", 0)
+		require.NoError(t, err)
+		require.Contains(t, st.Trace, "bytes when serialized which is larger than 10000, which is the value of the max.request.size configuration.")
+		require.NoError(t, w.Delete(context.Background(), "strict"))
+		config["errors.tolerance"] = "all"
+		w.MustCreate("lenient", config)
+		require.Eventually(t, func() bool { return s.lastCommit() == 3 }, 20*time.Second, 5*time.Millisecond)
+		var have []string
+		for _, r := range readCommitted(t, kafka, topic) {
+			have = append(have, string(r.Value))
+		}
+		require.Equal(t, []string{"0", "2"}, have)
+		w.Shutdown()
+	}
 }

@@ -21,9 +21,13 @@ const (
 	// maxSlab and maxBatchRecords end a batch: a poll that returns more goes out in several.
 	maxSlab         = 1 << 20
 	maxBatchRecords = 16384
+	// recordOverhead is the most that a batch adds to one record's key, value and header values, with some room for header names.
+	recordOverhead = 160
 	// unknownTopicTries is how often a topic may be unknown before the task fails.
 	unknownTopicTries = 20
 )
+
+const producerClass = "org.apache.kafka.clients.producer.KafkaProducer"
 
 // sourceRun is a running source task.
 type sourceRun struct {
@@ -36,11 +40,12 @@ type sourceRun struct {
 	topics *topicMaker
 	rec    plugins.Record // what transforms work on
 
-	offsets  *connectorOffsets
-	writer   BatchWriter
-	begin    func()        // makes writer
-	close    func()        // closes the producer
-	boundary *taskBoundary // nil unless the task says where transactions end
+	offsets   *connectorOffsets
+	writer    BatchWriter
+	begin     func()        // makes writer
+	close     func()        // closes the producer
+	maxRecord int           // bytes
+	boundary  *taskBoundary // nil unless the task says where transactions end
 }
 
 // A task whose producer was shut out although no other worker has come (the broker gave its transaction up: the process or the broker
@@ -119,6 +124,7 @@ func (r *run) runSourceOnce(p *parsed) (err error) {
 	if err != nil {
 		return fmt.Errorf("task configuration: %w", err)
 	}
+	s.maxRecord = maxRequestSize(r.clientProps("producer", p, nil))
 	if r.w.eos().tasks {
 		err = s.openTransactions()
 	} else {
@@ -294,7 +300,7 @@ func (s *sourceRun) batchDone(b *Batch) {
 // produceFailed decides about records that the log does not take; with errors.tolerance=all they are skipped.
 func (s *sourceRun) produceFailed() func(*kgo.Record, error) error {
 	return func(r *kgo.Record, err error) error {
-		return s.policy.failed(s.ctx, stageProduce, "org.apache.kafka.clients.producer.KafkaProducer", err, nil, nil)
+		return s.policy.failed(s.ctx, stageProduce, producerClass, err, nil, nil)
 	}
 }
 
@@ -461,6 +467,9 @@ func (s *sourceRun) encode(b *Batch, r *plugins.SourceRecord) error {
 	if out != nil {
 		sp.v0, sp.v1 = len(b.slab), len(out)
 		b.slab = out
+	}
+	if n := len(b.slab) - slab + recordOverhead; n > s.maxRecord { // found here, it need not spoil a transaction
+		return undo(stageProduce, producerClass, plugins.Dataf("The message is %d bytes when serialized which is larger than %d, which is the value of the max.request.size configuration.", n, s.maxRecord)) //nolint:staticcheck // Kafka's words
 	}
 	if err := s.topics.ready(s.ctx, v.Topic); err != nil {
 		return err

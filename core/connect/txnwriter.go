@@ -561,7 +561,7 @@ func (b *Batch) again() {
 	case <-b.done:
 	default:
 	}
-	b.err, b.left = nil, len(b.recs)
+	b.err, b.left, b.skipped = nil, len(b.recs), 0
 	if b.left == 0 {
 		b.done <- struct{}{}
 	}
