@@ -62,7 +62,7 @@ func OpenDirs(paths []string, opts Options) (*Dirs, error) {
 		}
 	}
 	if online == 0 {
-		return nil, errors.Join(append(errs, ds.Close())...)
+		return nil, errors.Join(errors.Join(errs...), ds.Close())
 	}
 	if err := ds.resolve(); err != nil {
 		return nil, errors.Join(err, ds.Close())
@@ -74,7 +74,7 @@ func OpenDirs(paths []string, opts Options) (*Dirs, error) {
 func offlineDir(path string, opts Options, err error) *Dir {
 	opts.setDefaults()
 	d := newDir(path, opts)
-	d.fail(err)
+	_ = d.fail(err)
 	return d
 }
 
