@@ -1,11 +1,9 @@
 package broker
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -298,13 +296,6 @@ func (b *Broker) dropStray(im *metadata.Image) {
 			b.log.Error("cannot delete a stray log", "topic", l.Topic(), "partition", l.Partition(), "error", err)
 		}
 	}
-}
-
-// sorted lists the topics by name.
-func (t *topics) sorted() []*topicState {
-	all := t.all()
-	slices.SortFunc(all, func(x, y *topicState) int { return cmp.Compare(x.name, y.name) })
-	return all
 }
 
 // partitionName is a partition as Kafka's messages name it.
