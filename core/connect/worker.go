@@ -132,19 +132,26 @@ func (w *Worker) Run(ctx context.Context) error {
 	if err := w.ensureAlone(ctx); err != nil {
 		return err
 	}
+	// The configuration topic is taken over before it is read: whatever its last writer left open would hold the reading back.
+	var (
+		cw      *configWriter
+		cwErr   error
+		opening sync.WaitGroup
+	)
+	opening.Go(func() { cw, cwErr = w.openTransactions(ctx, ac, opts) })
+	var topicErr error
 	for _, t := range w.internalTopics() {
-		if err := ensureInternalTopic(ctx, ac, t, w.set.autoInternal); err != nil {
-			return err
+		if topicErr = ensureInternalTopic(ctx, ac, t, w.set.autoInternal); topicErr != nil {
+			break
 		}
 	}
-	// The configuration topic is taken over before it is read: whatever its last writer left open would hold the reading back.
-	cw, err := w.openTransactions(ctx, ac, opts)
-	if err != nil {
-		return err
-	}
+	opening.Wait()
 	if cw != nil {
 		defer cw.close()
 		w.configs.txn = cw
+	}
+	if err := errors.Join(topicErr, cwErr); err != nil {
+		return err
 	}
 	il, err := newInternalLog(ctx, w.log, ac, opts, map[string]func(*kgo.Record){
 		w.set.configTopic: w.configs.handle, w.set.offsetTopic: w.offsets.handle, w.set.statusTopic: w.status.handle,
