@@ -204,6 +204,37 @@ func TestGroupsNeedTheirRights(t *testing.T) {
 	require.ErrorIs(t, gone["mine"].Err, kerr.GroupAuthorizationFailed)
 }
 
+func TestAPatternFindsOnlyTopicsThatMayBeDescribed(t *testing.T) {
+	c := aclCluster(t)
+	ctx := ctxOf(t)
+	root := adminAs(t, c, plainAuth("alice", "alice-secret"))
+	_, err := root.CreateTopics(ctx, 1, 1, nil, "seen", "secret")
+	require.NoError(t, err)
+	topics, err := root.ListTopics(ctx)
+	require.NoError(t, err)
+	grant(t, c, "bob", "allow topic seen read", "allow group g read")
+	cl := as(t, c, plainAuth("bob", "bob-secret"))
+	pattern := "se.*"
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Version, req.Group, req.MemberID, req.RebalanceTimeoutMillis, req.SubscribedTopicRegex = 1, "g", "m", 5000, &pattern
+	req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	assigned := map[[16]byte]bool{}
+	require.Eventually(t, func() bool {
+		resp, err := req.RequestWith(ctx, cl)
+		if err != nil || resp.ErrorCode != 0 {
+			return false
+		}
+		req.MemberEpoch, req.RebalanceTimeoutMillis, req.SubscribedTopicRegex, req.Topics = resp.MemberEpoch, -1, nil, nil
+		if resp.Assignment != nil {
+			for _, a := range resp.Assignment.Topics {
+				assigned[a.TopicID] = true
+			}
+		}
+		return len(assigned) > 0
+	}, 20*time.Second, 50*time.Millisecond)
+	require.Equal(t, map[[16]byte]bool{topics["seen"].ID: true}, assigned)
+}
+
 func TestTransactionsNeedTheirRights(t *testing.T) {
 	c := aclCluster(t)
 	ctx := ctxOf(t)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/moldau-io/moldau/core/group"
 	"github.com/moldau-io/moldau/core/metadata"
+	"github.com/moldau-io/moldau/core/security/acl"
 )
 
 // groupVersion is the feature under which groups of KIP-848 are served, at level 1.
@@ -25,6 +26,14 @@ func (b *Broker) consumerGroupHeartbeat(c call, rc group.RequestContext, req kms
 		resp.ErrorCode, resp.ErrorMessage = kerr.UnsupportedVersion.Code, kmsg.StringPtr(unsupportedVersionText)
 		c.reply(resp)
 		return
+	}
+	if b.acls.Load() != nil {
+		// Regular expressions match only what the member may know of; they are resolved after this request.
+		peer := c.session()
+		rc.CanDescribe = func(topic string) bool {
+			x := b.acls.Load()
+			return x == nil || peer.internal || x.Allowed(&peer.subject, acl.Describe, acl.Topic, topic)
+		}
 	}
 	b.groups.ConsumerGroupHeartbeat(rc, q, func(r *kmsg.ConsumerGroupHeartbeatResponse) { c.reply(r) })
 }
