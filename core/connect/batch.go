@@ -140,7 +140,10 @@ type BatchWriter interface {
 // ackedWriter is the BatchWriter that writes at least once: records, then, when all of a batch are acknowledged, offsets, then the
 // task is told. Offsets of batches that were acknowledged meanwhile are written together.
 type ackedWriter struct {
-	cl      *kgo.Client
+	cl *kgo.Client
+	// closeClient closes it, once.
+	closeClient func()
+
 	offsets func(ctx context.Context, marks []sourceMark) error
 	commit  func(ctx context.Context, marks []sourceMark) error
 	onDone  func(b *Batch)
@@ -164,8 +167,8 @@ const (
 	offsetGap = 20 * time.Millisecond
 )
 
-func newAckedWriter(cl *kgo.Client, offsets, commit func(context.Context, []sourceMark) error, onDone func(*Batch), onError func(*kgo.Record, error) error) *ackedWriter {
-	w := &ackedWriter{cl: cl, offsets: offsets, commit: commit, onDone: onDone, onError: onError, queue: make(chan *Batch, batchesUnderWay), ended: make(chan struct{}), failed: make(chan struct{})}
+func newAckedWriter(cl *kgo.Client, offsets func(context.Context, []sourceMark) error, closeClient func(), commit func(context.Context, []sourceMark) error, onDone func(*Batch), onError func(*kgo.Record, error) error) *ackedWriter {
+	w := &ackedWriter{cl: cl, closeClient: closeClient, offsets: offsets, commit: commit, onDone: onDone, onError: onError, queue: make(chan *Batch, batchesUnderWay), ended: make(chan struct{}), failed: make(chan struct{})}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	w.free.New = func() any { return newBatch() }
 	go w.run()
@@ -329,5 +332,5 @@ func (w *ackedWriter) Close(ctx context.Context) error {
 func (w *ackedWriter) Abort() {
 	w.fail(errors.New("the task was stopped and did not end in time"))
 	w.cancel()
-	w.cl.Close()
+	w.closeClient()
 }

@@ -117,6 +117,7 @@ func (h *herder) leaveBehind(r *run) {
 		r.log.Error("did not stop in time and is left behind", "timeout", h.w.set.graceful)
 		// What hangs may hold what cutting it off needs (a sink's Put, the lock that its rebalances wait for). A task that takes its place
 		// shuts it out anyway: by its static membership, or its transactional id.
+		r.leftBehind.Store(true)
 		cut := make(chan struct{})
 		go func() { r.cutOff(); close(cut) }()
 		select {

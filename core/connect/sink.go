@@ -45,6 +45,9 @@ type sinkRun struct {
 	codecs *codecs
 	policy *errorPolicy
 	cl     *kgo.Client
+	// closeClient closes it, once: what is left behind is closed from outside as well.
+	closeClient func()
+
 	group  string
 	max    int
 	rec    plugins.Record
@@ -119,7 +122,8 @@ func (r *run) runSink(p *parsed) (err error) {
 	if err := s.subscribe(); err != nil {
 		return err
 	}
-	r.onAbort(s.cl.CloseAllowingRebalance)
+	s.closeClient = sync.OnceFunc(s.cl.CloseAllowingRebalance)
+	r.onAbort(s.closeClient)
 	started = true
 	r.report(StateRunning, p.spec.Version)
 	s.nextCommit = time.Now().Add(r.w.set.flushInterval)

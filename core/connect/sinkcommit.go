@@ -117,8 +117,10 @@ func (s *sinkRun) finish(failed error) {
 		}
 	}
 	s.mu.Unlock()
-	s.cl.CloseAllowingRebalance()
-	s.leave()
+	s.closeClient()
+	if !s.leftBehind.Load() { // its place may be the next task's by now
+		s.leave()
+	}
 }
 
 // leave takes the static member out of the group, as closing a client does not: the partitions are free for the other tasks at once.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -175,14 +176,14 @@ func (s *sourceRun) openProducer() error {
 		cl.Close()
 		return err
 	}
-	s.topics.cl, s.close = cl, cl.Close
+	s.topics.cl, s.close = cl, sync.OnceFunc(cl.Close)
 	s.begin = func() {
 		s.writer = newAckedWriter(cl, func(ctx context.Context, marks []sourceMark) error {
 			start := time.Now()
 			err := s.offsets.write(ctx, marks)
 			s.metrics.committed(time.Since(start), err)
 			return err
-		}, s.commit, s.batchDone, s.produceFailed())
+		}, s.close, s.commit, s.batchDone, s.produceFailed())
 	}
 	return nil
 }
@@ -236,7 +237,7 @@ func (s *sourceRun) openTransactions() error {
 	s.offsets = w.offsets
 	s.topics.cl = currentClient{w.client}
 	w.cl = cl
-	s.close = func() { w.client().Close() }
+	s.close = w.closeClient
 	s.begin = func() {
 		w.start(cl, pid, epoch)
 		s.writer = w

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,8 @@ type run struct {
 	changed chan struct{} // closed and replaced when target changes
 	raised  error
 	abort   []func() // cuts an instance that does not stop off from the log
+
+	leftBehind atomic.Bool // it did not stop in time
 
 	lostAt time.Time     // source tasks: when the producer was shut out last
 	ask    chan struct{} // connectors: TaskConfigs is wanted

@@ -80,6 +80,8 @@ type txnWriter struct {
 	ended  chan struct{}
 	free   sync.Pool
 
+	closing sync.Mutex
+
 	mu     sync.Mutex
 	cl     *kgo.Client // changed by run alone
 	pid    int64       // as of the last answer, likewise
@@ -134,6 +136,13 @@ func (w *txnWriter) client() *kgo.Client {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.cl
+}
+
+// closeClient closes the present client. Closing one from two sides at a time is more than it can take.
+func (w *txnWriter) closeClient() {
+	w.closing.Lock()
+	defer w.closing.Unlock()
+	w.client().Close()
 }
 
 func nudge(c chan struct{}) {
@@ -608,7 +617,7 @@ func (w *txnWriter) recover(try int, marks []sourceMark, offs *offsetRecords, at
 		return false, fmt.Errorf("given up after %d tries", try)
 	}
 	before := w.offsets.primary.positions(w.offsets.name, marks)
-	w.cl.Close()
+	w.closeClient()
 	if offs != nil {
 		_ = offs.wait()
 	}
@@ -685,11 +694,11 @@ func (w *txnWriter) Close(ctx context.Context) error {
 	case <-w.ended:
 	case <-ctx.Done():
 		w.fail(fmt.Errorf("the last transaction was not committed in time: %w", ctx.Err()))
-		w.client().Close()
+		w.closeClient()
 	}
 	w.cancel()
 	<-w.ended
-	w.client().Close()
+	w.closeClient()
 	err := w.Err()
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -701,5 +710,5 @@ func (w *txnWriter) Close(ctx context.Context) error {
 func (w *txnWriter) Abort() {
 	w.fail(errors.New("the task was stopped and did not end in time"))
 	w.cancel()
-	w.client().Close()
+	w.closeClient()
 }
