@@ -96,9 +96,9 @@ func TestACLDecisions(t *testing.T) {
 	require.Nil(t, errs[0])
 
 	name := "t"
-	any := ACLFilter{ResourceType: 1, PatternType: 1, Operation: 1, Permission: 1}
+	all := ACLFilter{ResourceType: 1, PatternType: 1, Operation: 1, Permission: 1}
 	match := ACLFilter{ResourceType: 2, ResourceName: &name, PatternType: 2, Operation: 1, Permission: 1}
-	gone, results := DeleteACLs(im, []ACLFilter{any, match, {}})
+	gone, results := DeleteACLs(im, []ACLFilter{all, match, {}})
 	require.Len(t, gone, 1)
 	require.Equal(t, []ACL{good}, results[0].Deleted)
 	require.Equal(t, []ACL{good}, results[1].Deleted)

@@ -206,9 +206,9 @@ func (a *analysis) losses(complete bool) {
 		if w.polled || w.op.Outcome == Fail || w.op.Outcome == Info && !happened[w.op] {
 			continue
 		}
-		last, any := a.last[v.key]
+		last, polled := a.last[v.key]
 		switch {
-		case w.acked != Unknown && any && w.acked < last:
+		case w.acked != Unknown && polled && w.acked < last:
 			a.found("lost-write", "key %d value %d, acknowledged at %d, was never polled, though offset %d was: %s", v.key, v.value, w.acked, last, w.op)
 		case w.op.Outcome == Info && complete:
 			a.found("lost-write", "key %d value %d was never polled, though another value of its transaction was: %s", v.key, v.value, w.op)

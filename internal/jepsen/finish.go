@@ -42,7 +42,7 @@ func (w *Workload) fence(ctx context.Context, cl *kgo.Client, process int) error
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("%w (last answer: %v, %v)", ctx.Err(), resp, err)
+			return fmt.Errorf("%w (last answer: %+v, %w)", ctx.Err(), resp, err)
 		}
 		pause(ctx, 20*time.Millisecond) // CONCURRENT_TRANSACTIONS until the markers are written
 	}

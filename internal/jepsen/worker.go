@@ -148,7 +148,7 @@ func (k *worker) read(o *Op) {
 		o.Kind, o.Subscribed = KindSubscribe, true
 		changed := func(context.Context, *kgo.Client, map[string][]int32) { k.rebalanced.Store(true) }
 		k.session, err = kgo.NewGroupTransactSession(k.w.options(kgo.TransactionalID(k.w.transactionalID(k.process)), kgo.ConsumerGroup(k.w.Topic),
-			kgo.ConsumeTopics(k.w.Topic), kgo.RequireStableFetchOffsets(),
+			kgo.ConsumeTopics(k.w.Topic),
 			kgo.OnPartitionsAssigned(changed), kgo.OnPartitionsRevoked(changed), kgo.OnPartitionsLost(changed))...)
 	} else {
 		o.Kind = KindAssign
