@@ -29,13 +29,13 @@ func startBroker(ctx context.Context, opt options, dir, where string, settings [
 			h.Set = append(h.Set, "broker."+s)
 		}
 		version, err := exec.CommandContext(ctx, opt.bin, "version").Output()
-		if err != nil {
-			return nil, fmt.Errorf("%s version: %w", opt.bin, err)
+		if err != nil || len(strings.Fields(string(version))) < 2 {
+			return nil, fmt.Errorf("%s version says %q: %w", opt.bin, version, err)
 		}
 		if err := h.Start(ctx); err != nil {
 			return nil, err
 		}
-		return &broker{version: strings.TrimSpace(string(version)), bootstrap: h.Endpoints.Kafka, logFile: h.LogFile(), stop: func() {
+		return &broker{version: strings.Join(strings.Fields(string(version))[:2], " "), bootstrap: h.Endpoints.Kafka, logFile: h.LogFile(), stop: func() {
 			if err := h.Stop(); err != nil {
 				fmt.Println("  the hub did not stop well:", err)
 			}

@@ -55,7 +55,7 @@ var (
 )
 
 // tests returns the names of the tests that need a broker: not those that are local or manual, nor those of share groups, a feature
-// that the hub says it does not have.
+// that the hub says it does not have, nor 0101, which needs three brokers.
 func (s *librdkafkaSuite) tests(opt options) ([]string, error) {
 	src, err := os.ReadFile(filepath.Join(s.dir, "tests", "test.c"))
 	if err != nil {
@@ -75,7 +75,8 @@ func (s *librdkafkaSuite) tests(opt options) ([]string, error) {
 		if !slices.Contains(strings.Split(scenario, ","), s.scenario) {
 			continue
 		}
-		if strings.Contains(flags, "TEST_F_LOCAL") || strings.Contains(flags, "TEST_F_MANUAL") || strings.Contains(name, "share_consumer") {
+		if strings.Contains(flags, "TEST_F_LOCAL") || strings.Contains(flags, "TEST_F_MANUAL") ||
+			strings.Contains(name, "share_consumer") || name == "0101_fetch_from_follower" {
 			continue
 		}
 		if opt.tests == nil || opt.tests.MatchString(name) {

@@ -201,9 +201,9 @@ Results and logs of each test are in `+"`bin/compat`"+`. Nothing of the suites i
   broker are among them. Subtests are listed only where one fails.
 - **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), each in its own process, two at a time; one that fails runs once
   more, and that counts: some of them race with their own clients on a busy machine. Scenarios: default (four partitions, access control lists on),
-  noautocreate, and default again with consumers of the new group protocol (kip848). Not run: tests of share groups, which moldau answers as a
-  broker with that feature off. A test that is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either
-  side. Tests that make topics with three replicas make them with one (0098, 0103, 0107, 0111), since there is one broker; 0101 needs three.
+  noautocreate, and default again with consumers of the new group protocol (kip848). Not run: 0101, which needs three brokers, and tests of
+  share groups, which moldau answers as a broker with that feature off. A test that is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either
+  side. Tests that make topics with three replicas make them with one (0098, 0103, 0107, 0111), since there is one broker.
 
 `, servers.KafkaVersion, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), servers.LibrdkafkaVersion)
 }
