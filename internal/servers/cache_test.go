@@ -14,9 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// openCache is an empty cache that the user nobody gets at, as CacheDir asks for where servers run as nobody.
+func openCache(t *testing.T) string {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755)) //nolint:gosec // a test's folder
+	t.Setenv(EnvCache, dir)
+	return dir
+}
+
 func TestAFetchIsTriedAgainInAnEmptyFolder(t *testing.T) {
-	cache := t.TempDir()
-	t.Setenv(EnvCache, cache)
+	cache := openCache(t)
 	before := fetchPause
 	fetchPause = 0
 	t.Cleanup(func() { fetchPause = before })
@@ -44,8 +51,7 @@ func TestAFetchIsTriedAgainInAnEmptyFolder(t *testing.T) {
 }
 
 func TestAMissingToolIsNamedAtOnceAndLeavesNothing(t *testing.T) {
-	cache := t.TempDir()
-	t.Setenv(EnvCache, cache)
+	cache := openCache(t)
 	tries := 0
 	_, err := cached(t.Context(), "thing-2", "a thing", func(context.Context, string) error {
 		tries++
@@ -59,7 +65,7 @@ func TestAMissingToolIsNamedAtOnceAndLeavesNothing(t *testing.T) {
 }
 
 func TestConcurrentFetchesHappenOnce(t *testing.T) {
-	t.Setenv(EnvCache, t.TempDir())
+	openCache(t)
 	var fills atomic.Int32
 	var wg sync.WaitGroup
 	for range 8 {
@@ -124,7 +130,7 @@ func TestProgressComesInWholeLines(t *testing.T) {
 	Progress = &out
 	progressMu.Unlock()
 	t.Cleanup(func() { progressMu.Lock(); Progress = before; progressMu.Unlock() })
-	t.Setenv(EnvCache, t.TempDir())
+	openCache(t)
 	_, err := cached(t.Context(), "thing-4", "a thing (somewhere, 3 MB)", func(context.Context, string) error { return nil })
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")

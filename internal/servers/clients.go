@@ -19,7 +19,7 @@ type Python struct{ dir string }
 var (
 	pythonReaders = []string{"duckdb==1.4.1", "fastavro==1.12.1", "pytz==2025.2", "cramjam==2.11.0"}
 	pythonClients = []string{"confluent-kafka==2.11.1", "attrs==26.1.0", "httpx==0.28.1", "authlib==1.9.9", "cachetools==8.0.1",
-		"fastavro==1.12.1", "requests==2.34.2"}
+		"fastavro==1.12.1", "requests==2.34.2", "orjson==3.11.9"}
 )
 
 // FetchReaders brings DuckDB and fastavro.
@@ -46,9 +46,10 @@ func fetchPython(ctx context.Context, name, what string, packages []string) (*Py
 	return &Python{dir}, err
 }
 
-// Command returns a command that runs a script (its text) with the packages on its path.
+// Command returns a command that runs a script (its text) with the packages on its path, and not the machine's own (-S), so that one
+// which the set lacks is missed everywhere.
 func (p *Python) Command(ctx context.Context, script string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "python3", append([]string{"-c", script}, args...)...)
+	cmd := exec.CommandContext(ctx, "python3", append([]string{"-S", "-c", script}, args...)...)
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+p.dir, "PYTHONDONTWRITEBYTECODE=1")
 	return cmd
 }
