@@ -326,7 +326,8 @@ func (n *Node) Run(ctx context.Context) error {
 	n.mu.Unlock()
 
 	var wg sync.WaitGroup
-	wg.Go(func() { n.publisher.run(n.Image(), n.Leader()) })
+	image, leader := n.Image(), n.Leader() // before the loop publishes newer ones
+	wg.Go(func() { n.publisher.run(image, leader) })
 	err := n.loop(ctx)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = nil
