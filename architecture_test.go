@@ -22,7 +22,7 @@ func TestImportsRunOneWay(t *testing.T) {
 	}{
 		{"connectors/", []string{"plugins", "connectors/cdc", "connectors/SELF"}, "connectors see the plugin API and their driver only"},
 		{"plugins", []string{"plugins", "schemaregistry/avro", "schemaregistry/client"}, "plugins see each other and the registry's client"},
-		{"core/connect", []string{"plugins", "core/connect"}, "the worker reaches the log as a Kafka client"},
+		{"core/connect", []string{"plugins", "core/connect", "core/javahash"}, "the worker reaches the log as a Kafka client"},
 		{"schemaregistry", []string{"schemaregistry"}, "the registry reaches the log as a Kafka client"},
 		{"rest/", []string{"rest", "core/connect/api", "schemaregistry/api"}, "rest declares the interfaces that it needs"},
 		{"core/log", []string{"core/log"}, "the log knows nothing above it"},
@@ -32,7 +32,8 @@ func TestImportsRunOneWay(t *testing.T) {
 		{"core/wire", []string{"core/wire"}, "codecs know no server"},
 		{"core/server", []string{"core/server", "core/wire"}, "the server moves bytes and headers, not meaning"},
 		{"core/security", []string{"core/security", "core/config"}, "who a peer is and what it may do is decided without the broker"},
-		{"core/group", []string{"core/group"}, "coordinators are pure and declare their store"},
+		{"core/group", []string{"core/group", "core/javahash"}, "coordinators are pure and declare their store"},
+		{"core/txn", []string{"core/txn", "core/javahash"}, "coordinators are pure and declare their store"},
 		{"core/replica", []string{"core/replica", "core/log"}, "a partition is a log with followers"},
 		{"core/broker", []string{"core"}, "the broker puts the log's parts together; it knows neither connect nor registry"},
 	}

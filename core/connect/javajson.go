@@ -9,8 +9,9 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/moldau-io/moldau/core/javahash"
 )
 
 // JSON as Kafka Connect's JsonConverter writes it (Jackson: only quotes, backslashes and control characters are escaped; object
@@ -147,24 +148,11 @@ func hashMapOrder[V any](m map[string]V) []string {
 	}
 	bucket := make(map[string]uint32, len(keys))
 	for _, k := range keys {
-		h := javaHash(k)
+		h := uint32(javahash.String(k))
 		bucket[k] = (h ^ h>>16) & (size - 1)
 	}
 	sort.SliceStable(keys, func(i, j int) bool { return bucket[keys[i]] < bucket[keys[j]] })
 	return keys
-}
-
-// javaHash is String.hashCode.
-func javaHash(s string) (h uint32) {
-	for _, r := range s {
-		if r > 0xffff {
-			hi, lo := utf16.EncodeRune(r)
-			h = (h*31+uint32(hi))*31 + uint32(lo)
-			continue
-		}
-		h = h*31 + uint32(r)
-	}
-	return h
 }
 
 // parseJSON decodes one JSON value with integers as int64 (float64 when they do not fit) and other numbers as float64. Depth is

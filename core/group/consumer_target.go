@@ -4,6 +4,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+
+	"github.com/moldau-io/moldau/core/javahash"
 )
 
 // metadataRefreshMs is how long a group does not look at the metadata of its topics unless it is told that
@@ -66,7 +68,7 @@ func (s *Shard) preferredAssignor(g *consumerGroup, old, m *consumerMember) stri
 		bump(counts, *m.assignor, 1)
 	}
 	names := sortedKeys(counts)
-	tableOrder(names, grownTable(len(names)), javaHash)
+	tableOrder(names, grownTable(len(names)), javahash.String)
 	best := s.cfg.ConsumerAssignors[0]
 	for i, name := range names {
 		if i == 0 || counts[name] > counts[best] {
@@ -116,12 +118,12 @@ func (s *Shard) specOf(g *consumerGroup, homogeneous bool, m *consumerMember) *g
 		predecessor = p.id
 	}
 	ids := slices.SortedFunc(maps.Keys(g.members), func(a, b string) int { return g.arrived[a] - g.arrived[b] })
-	timelineOrder(ids, g.peak, javaHash)
+	timelineOrder(ids, g.peak, javahash.String)
 	if g.members[m.id] == nil {
 		ids = append(ids, m.id)
 	}
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == predecessor })
-	tableOrder(ids, grownTable(len(ids)), javaHash)
+	tableOrder(ids, grownTable(len(ids)), javahash.String)
 	for _, id := range ids {
 		x, was := g.members[id], g.target[id]
 		if id == m.id {
@@ -150,10 +152,10 @@ func (s *Shard) specOf(g *consumerGroup, homogeneous bool, m *consumerMember) *g
 // subscribes to.
 func (s *Shard) subscription(g *consumerGroup, m *consumerMember) ([]uuid, int) {
 	names := slices.Clone(m.topics)
-	tableOrder(names, copiedTable(len(names)), javaHash)
+	tableOrder(names, copiedTable(len(names)), javahash.String)
 	if x := g.resolved[m.subscribedRegex()]; x != nil && m.subscribedRegex() != "" {
 		matched := slices.Clone(x.topics)
-		tableOrder(matched, copiedTable(len(matched)), javaHash)
+		tableOrder(matched, copiedTable(len(matched)), javahash.String)
 		if len(matched) > len(names) { // a union goes through the larger set first
 			names, matched = matched, names
 		}

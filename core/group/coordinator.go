@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/javahash"
 )
 
 // Coordinator owns the shards of the partitions of __consumer_offsets that this broker leads. All methods
@@ -127,7 +129,7 @@ func (c *Coordinator) Close() {
 // PartitionFor is the partition of __consumer_offsets that keeps the group: the broker that leads it is the
 // group's coordinator.
 func (c *Coordinator) PartitionFor(group string) int32 {
-	return partitionFor(group, c.cfg.OffsetsTopicPartitions)
+	return javahash.Partition(group, c.cfg.OffsetsTopicPartitions)
 }
 
 // OnElected is the news that this broker leads the partition of __consumer_offsets from leaderEpoch on. Its

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/javahash"
 )
 
 type kafkaRecord struct {
@@ -74,7 +76,7 @@ func TestRecordsOfKafkaAreReadAndWrittenByteForByte(t *testing.T) {
 		} else {
 			require.Equal(t, r.key, appendGroupKey(nil, group))
 		}
-		require.Equal(t, r.partition, partitionFor(group, 50), "group %s", group)
+		require.Equal(t, r.partition, javahash.Partition(group, 50), "group %s", group)
 	}
 	require.NotZero(t, groups)
 	require.NotZero(t, offsets)
@@ -86,10 +88,10 @@ func TestPartitionOfAGroupIsJavas(t *testing.T) {
 		"": 0, "a": 97, "schema-registry": -2135014679, "connect-cluster": 1440343063, "groupe-é": 506365602,
 		"\U0001F600": 1772899, "polygenelubricants": math.MinInt32,
 	} {
-		require.Equal(t, hash, javaHash(group), "%q", group)
+		require.Equal(t, hash, javahash.String(group), "%q", group)
 	}
-	require.Equal(t, int32(0), partitionFor("polygenelubricants", 50)) // Math.abs of it is negative in Java
-	require.Equal(t, int32(2), partitionFor("groupe-é", 50))
+	require.Equal(t, int32(0), javahash.Partition("polygenelubricants", 50)) // Math.abs of it is negative in Java
+	require.Equal(t, int32(2), javahash.Partition("groupe-é", 50))
 	require.Equal(t, 2, utf16Len("\U0001F600"))
 }
 

@@ -5,7 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/moldau-io/moldau/core/javahash"
 )
 
 // StateTopic is the internal topic that the coordinator keeps its state in.
@@ -152,29 +153,7 @@ func without(a []TopicPartition, p TopicPartition) []TopicPartition {
 	return slices.Concat(a[:i], a[i+1:])
 }
 
-// javaHash is String.hashCode of Java, over UTF-16 units.
-func javaHash(s string) int32 {
-	var h int32
-	for _, r := range s {
-		if r >= utf8.RuneSelf && r >= 0x10000 {
-			r -= 0x10000
-			h = 31*h + (0xd800 + r>>10)
-			h = 31*h + (0xdc00 + r&0x3ff)
-			continue
-		}
-		h = 31*h + r
-	}
-	return h
-}
-
 // PartitionFor is the partition of __transaction_state, of n, that keeps a transactional id, as in Kafka.
 func PartitionFor(transactionalID string, n int32) int32 {
-	h := javaHash(transactionalID)
-	switch {
-	case h == math.MinInt32:
-		h = 0
-	case h < 0:
-		h = -h
-	}
-	return h % n
+	return javahash.Partition(transactionalID, n)
 }
