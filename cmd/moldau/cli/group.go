@@ -377,7 +377,7 @@ TOPIC,PARTITION,OFFSET as this command writes them with --export.`,
 	fl.Int64Var(&f.shift, "shift-by", 0, "by so many records, forward or (negative) back")
 	fl.StringVar(&f.file, "from-file", "", "to the offsets in a file of TOPIC,PARTITION,OFFSET lines")
 	fl.BoolVar(&f.execute, "execute", false, "commit, instead of only showing")
-	export := fl.Bool("export", false, "print TOPIC,PARTITION,OFFSET lines")
+	fl.Bool("export", false, "print TOPIC,PARTITION,OFFSET lines")
 	fl.Bool("dry-run", true, "only show; what is done without --execute anyway")
 	how := []string{"to-earliest", "to-latest", "to-current", "to-offset", "to-datetime", "by-duration", "shift-by", "from-file"}
 	c.MarkFlagsMutuallyExclusive(how...)
@@ -385,7 +385,6 @@ TOPIC,PARTITION,OFFSET as this command writes them with --export.`,
 	c.MarkFlagsMutuallyExclusive("topic", "all-topics", "from-file")
 	c.MarkFlagsMutuallyExclusive("dry-run", "execute")
 	complete(c, "topic", a.names(topicNames))
-	_ = export
 	return c
 }
 

@@ -66,6 +66,9 @@ func TestWhatIsNotKnownIsRefusedByName(t *testing.T) {
 		{"group.protocol", "streams", "only classic"},
 		{"isolation.level", "none", "read_committed"},
 		{"auto.offset.reset", "middle", "earliest"},
+		{"interceptor.classes", "com.example.Audit", "Java classes cannot be loaded"},
+		{"value.serializer", "io.confluent.kafka.serializers.KafkaAvroSerializer", "--value avro"},
+		{"partitioner.adaptive.partitioning.enable", "true", "leave it out"},
 	} {
 		_, err := New(map[string]string{c.key: c.value})
 		require.ErrorContains(t, err, c.want, c.key)

@@ -92,43 +92,46 @@ var keys = map[string]setter{
 	"group.instance.id": func(c *Config, v string) error { c.consumer = append(c.consumer, kgo.InstanceID(v)); return nil },
 	"client.dns.lookup": only("use_all_dns_ips"),
 
-	"request.timeout.ms":                       millis(func(d time.Duration) kgo.Opt { return kgo.RequestTimeoutOverhead(d) }, common),
-	"connections.max.idle.ms":                  millis(func(d time.Duration) kgo.Opt { return kgo.ConnIdleTimeout(d) }, common),
-	"metadata.max.age.ms":                      millis(func(d time.Duration) kgo.Opt { return kgo.MetadataMaxAge(d) }, common),
-	"socket.connection.setup.timeout.ms":       millis(func(d time.Duration) kgo.Opt { return kgo.DialTimeout(d) }, common),
-	"default.api.timeout.ms":                   millis(func(d time.Duration) kgo.Opt { return kgo.RetryTimeout(d) }, common),
-	"linger.ms":                                millis(func(d time.Duration) kgo.Opt { return kgo.ProducerLinger(d) }, producer),
-	"delivery.timeout.ms":                      millis(func(d time.Duration) kgo.Opt { return kgo.RecordDeliveryTimeout(d) }, producer),
-	"transaction.timeout.ms":                   millis(func(d time.Duration) kgo.Opt { return kgo.TransactionTimeout(d) }, producer),
-	"fetch.max.wait.ms":                        millis(func(d time.Duration) kgo.Opt { return kgo.FetchMaxWait(d) }, consumer),
-	"session.timeout.ms":                       millis(func(d time.Duration) kgo.Opt { return kgo.SessionTimeout(d) }, consumer),
-	"heartbeat.interval.ms":                    millis(func(d time.Duration) kgo.Opt { return kgo.HeartbeatInterval(d) }, consumer),
-	"auto.commit.interval.ms":                  millis(func(d time.Duration) kgo.Opt { return kgo.AutoCommitInterval(d) }, consumer),
-	"batch.size":                               bytesOpt(func(n int32) kgo.Opt { return kgo.ProducerBatchMaxBytes(n) }, producer),
-	"max.request.size":                         bytesOpt(func(n int32) kgo.Opt { return kgo.BrokerMaxWriteBytes(max(n, 1<<20)) }, common),
-	"buffer.memory":                            bytesOpt(func(n int32) kgo.Opt { return kgo.MaxBufferedBytes(int(n)) }, producer),
-	"max.in.flight.requests.per.connection":    bytesOpt(func(n int32) kgo.Opt { return kgo.MaxProduceRequestsInflightPerBroker(int(n)) }, producer),
-	"fetch.min.bytes":                          bytesOpt(func(n int32) kgo.Opt { return kgo.FetchMinBytes(n) }, consumer),
-	"fetch.max.bytes":                          bytesOpt(func(n int32) kgo.Opt { return kgo.FetchMaxBytes(n) }, consumer),
-	"max.partition.fetch.bytes":                bytesOpt(func(n int32) kgo.Opt { return kgo.FetchMaxPartitionBytes(n) }, consumer),
-	"retries":                                  bytesOpt(func(n int32) kgo.Opt { return kgo.RecordRetries(int(n)) }, producer),
-	"transactional.id":                         func(c *Config, v string) error { c.producer = append(c.producer, kgo.TransactionalID(v)); return nil },
-	"acks":                                     func(c *Config, v string) error { return add(&c.producer, v, Acks) },
-	"compression.type":                         func(c *Config, v string) error { return add(&c.producer, v, Compression) },
-	"isolation.level":                          func(c *Config, v string) error { return add(&c.consumer, v, Isolation) },
-	"auto.offset.reset":                        func(c *Config, v string) error { return add(&c.consumer, v, reset) },
-	"enable.auto.commit":                       only("true"),
-	"check.crcs":                               only("true"),
-	"allow.auto.create.topics":                 only("false"),
-	"group.protocol":                           only("classic"),
-	"enable.idempotence":                       func(c *Config, v string) error { return add(&c.producer, v, idempotence) },
-	"partitioner.adaptive.partitioning.enable": only("true", "false"),
+	"request.timeout.ms":                    millis(func(d time.Duration) kgo.Opt { return kgo.RequestTimeoutOverhead(d) }, common),
+	"connections.max.idle.ms":               millis(func(d time.Duration) kgo.Opt { return kgo.ConnIdleTimeout(d) }, common),
+	"metadata.max.age.ms":                   millis(func(d time.Duration) kgo.Opt { return kgo.MetadataMaxAge(d) }, common),
+	"socket.connection.setup.timeout.ms":    millis(func(d time.Duration) kgo.Opt { return kgo.DialTimeout(d) }, common),
+	"default.api.timeout.ms":                millis(func(d time.Duration) kgo.Opt { return kgo.RetryTimeout(d) }, common),
+	"linger.ms":                             millis(func(d time.Duration) kgo.Opt { return kgo.ProducerLinger(d) }, producer),
+	"delivery.timeout.ms":                   millis(func(d time.Duration) kgo.Opt { return kgo.RecordDeliveryTimeout(d) }, producer),
+	"transaction.timeout.ms":                millis(func(d time.Duration) kgo.Opt { return kgo.TransactionTimeout(d) }, producer),
+	"fetch.max.wait.ms":                     millis(func(d time.Duration) kgo.Opt { return kgo.FetchMaxWait(d) }, consumer),
+	"session.timeout.ms":                    millis(func(d time.Duration) kgo.Opt { return kgo.SessionTimeout(d) }, consumer),
+	"heartbeat.interval.ms":                 millis(func(d time.Duration) kgo.Opt { return kgo.HeartbeatInterval(d) }, consumer),
+	"auto.commit.interval.ms":               millis(func(d time.Duration) kgo.Opt { return kgo.AutoCommitInterval(d) }, consumer),
+	"batch.size":                            bytesOpt(func(n int32) kgo.Opt { return kgo.ProducerBatchMaxBytes(n) }, producer),
+	"max.request.size":                      bytesOpt(func(n int32) kgo.Opt { return kgo.BrokerMaxWriteBytes(max(n, 1<<20)) }, common),
+	"buffer.memory":                         bytesOpt(func(n int32) kgo.Opt { return kgo.MaxBufferedBytes(int(n)) }, producer),
+	"max.in.flight.requests.per.connection": bytesOpt(func(n int32) kgo.Opt { return kgo.MaxProduceRequestsInflightPerBroker(int(n)) }, producer),
+	"fetch.min.bytes":                       bytesOpt(func(n int32) kgo.Opt { return kgo.FetchMinBytes(n) }, consumer),
+	"fetch.max.bytes":                       bytesOpt(func(n int32) kgo.Opt { return kgo.FetchMaxBytes(n) }, consumer),
+	"max.partition.fetch.bytes":             bytesOpt(func(n int32) kgo.Opt { return kgo.FetchMaxPartitionBytes(n) }, consumer),
+	"retries":                               bytesOpt(func(n int32) kgo.Opt { return kgo.RecordRetries(int(n)) }, producer),
+	"transactional.id":                      func(c *Config, v string) error { c.producer = append(c.producer, kgo.TransactionalID(v)); return nil },
+	"acks":                                  func(c *Config, v string) error { return add(&c.producer, v, Acks) },
+	"compression.type":                      func(c *Config, v string) error { return add(&c.producer, v, Compression) },
+	"isolation.level":                       func(c *Config, v string) error { return add(&c.consumer, v, Isolation) },
+	"auto.offset.reset":                     func(c *Config, v string) error { return add(&c.consumer, v, reset) },
+	"enable.auto.commit":                    only("true"),
+	"check.crcs":                            only("true"),
+	"allow.auto.create.topics":              only("false"),
+	"group.protocol":                        only("classic"),
+	"enable.idempotence":                    func(c *Config, v string) error { return add(&c.producer, v, idempotence) },
 }
 
-// noted are keys with which other tools serve themselves: they name Java classes and mean nothing here, so that they are allowed.
-var noted = []string{
-	"key.serializer", "value.serializer", "key.deserializer", "value.deserializer", "key.converter", "value.converter",
-	"sasl.client.callback.handler.class", "sasl.login.class", "interceptor.classes", "metric.reporters", "partition.assignment.strategy",
+// byteKeys are keys that name Java classes for keys and values, with those that stand for what is done anyway: bytes are passed as they are.
+var byteKeys = []string{"key.serializer", "value.serializer", "key.deserializer", "value.deserializer"}
+
+// isPlain says whether a class of byteKeys leaves text and bytes as they are.
+func isPlain(class string) bool {
+	name := class[strings.LastIndexByte(class, '.')+1:]
+	name = strings.TrimSuffix(strings.TrimSuffix(name, "Serializer"), "Deserializer")
+	return name == "String" || name == "ByteArray"
 }
 
 // refused are keys that Kafka's clients know and this one does not act on, with what to do instead.
@@ -142,6 +145,14 @@ var refused = map[string]string{
 	"ssl.engine.factory.class":                    "Java classes cannot be loaded",
 	"security.providers":                          "Java classes cannot be loaded",
 	"partitioner.class":                           "Java classes cannot be loaded: choose with --partition or a key",
+	"partitioner.adaptive.partitioning.enable":    "leave it out: records without a key stay with one partition until a batch is full",
+	"interceptor.classes":                         "Java classes cannot be loaded",
+	"metric.reporters":                            "Java classes cannot be loaded",
+	"partition.assignment.strategy":               "leave it out: groups are read with the cooperative-sticky strategy",
+	"sasl.client.callback.handler.class":          "Java classes cannot be loaded",
+	"sasl.login.class":                            "Java classes cannot be loaded",
+	"key.converter":                               "it is a worker's key",
+	"value.converter":                             "it is a worker's key",
 	"enable.metrics.push":                         "client metrics are not pushed",
 	"sasl.oauthbearer.jwt.retriever.class":        "Java classes cannot be loaded",
 	"sasl.oauthbearer.jwt.validator.class":        "Java classes cannot be loaded",
@@ -234,7 +245,13 @@ func New(props map[string]string) (*Config, error) {
 			}
 			continue
 		}
-		if slices.Contains(securityKeys, k) || slices.Contains(noted, k) {
+		if slices.Contains(securityKeys, k) {
+			continue
+		}
+		if slices.Contains(byteKeys, k) {
+			if !isPlain(v) {
+				return nil, fmt.Errorf("%s: %s is not loaded: text and bytes are passed as they are, and consume reads Avro with --value avro", k, v)
+			}
 			continue
 		}
 		if why, ok := refused[k]; ok {
