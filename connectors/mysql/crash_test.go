@@ -197,7 +197,7 @@ func kills(t *testing.T, srv *servers.MySQL, byFile bool) {
 				if keep > 1 {
 					before = recs[keep-2].SourceOffset
 				}
-				if recs[keep-1].SourceOffset != before {
+				if !samePlace(recs[keep-1].SourceOffset, before) {
 					break
 				}
 			}
@@ -231,6 +231,15 @@ func kills(t *testing.T, srv *servers.MySQL, byFile bool) {
 	require.Eventually(t, func() bool { again(); return j.final(writers) }, 30*time.Second, time.Millisecond)
 	t.Logf("%d records, %d kills, %d batches ended inside a transaction", handed, crashes, inside)
 	require.Positive(t, crashes)
+}
+
+// samePlace compares positions by what they say: a task that began again at a stored position holds a copy of it.
+func samePlace(a, b plugins.Offset) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := a.(*offset), b.(*offset)
+	return x.file == y.file && x.pos == y.pos && x.event == y.event && x.row == y.row && x.snapshot == y.snapshot
 }
 
 // TestAServerThatDiesIsWaitedFor kills the server itself under load. The task never fails, and loses and doubles nothing.
