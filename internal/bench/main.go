@@ -4,6 +4,7 @@
 //	main.go      the steps, in order
 //	starts.go    start times and idle memory
 //	logs.go      producing and consuming
+//	brokers.go   the log alone, in depth: -brokers
 //	capture.go   snapshot and stream of databases
 //	sinks.go     object store and index
 //	report.go    the table
@@ -17,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 
@@ -28,6 +30,8 @@ type bench struct {
 	bin, dir, out         string
 	runs, rows, produceMB int
 	quick, skipLogs       bool
+	onlyBrokers, leanOnly bool
+	cells                 *regexp.Regexp // of the loads of -brokers; nil: all
 	rep                   report
 	names                 int
 	procs                 []*servers.Process
@@ -43,7 +47,17 @@ func main() {
 	flag.IntVar(&b.produceMB, "mb", 256, "MiB of each produce run")
 	flag.BoolVar(&b.quick, "quick", false, "5000 rows, 16 MiB, one run: to see that it works, its figures mean nothing")
 	flag.BoolVar(&b.skipLogs, "skip-logs", false, "leave out producing and consuming")
+	flag.BoolVar(&b.onlyBrokers, "brokers", false, "only the log beside Apache Kafka, in depth")
+	flag.BoolVar(&b.leanOnly, "lean", false, "with -brokers: leave out Kafka's own perf tools")
+	cells := flag.String("cells", "", "with -brokers: a regular expression for the loads, as in '1 KiB, 1 partition, (plain|lz4)'")
 	flag.Parse()
+	if *cells != "" {
+		var err error
+		if b.cells, err = regexp.Compile(*cells); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: -cells:", err)
+			os.Exit(2)
+		}
+	}
 	if b.quick {
 		b.runs, b.rows, b.produceMB = 1, 5000, 16
 	}
@@ -84,6 +98,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	}
 	if b.bin, err = filepath.Abs(b.bin); err != nil {
 		return err
+	}
+	if b.onlyBrokers {
+		return b.runBrokers(ctx)
 	}
 	step("start times and idle memory")
 	kafka, connect, err := b.starts(ctx)

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moldau-io/moldau/internal/servers"
+)
+
+// side is a broker in one mode of durability.
+type side struct {
+	system, mode, bootstrap string
+	pid                     int
+	config                  map[string]*string // of the topics
+	slow                    bool               // one fsync a batch: a tenth of the records
+}
+
+// cell is a kind of load.
+type cell struct {
+	size       int
+	partitions int32
+	codec      string
+}
+
+func (c cell) String() string {
+	size := fmt.Sprintf("%d B", c.size)
+	if c.size == 1024 {
+		size = "1 KiB"
+	}
+	s := fmt.Sprintf("%s, %d partition", size, c.partitions)
+	if c.partitions > 1 {
+		s += "s"
+	}
+	return s + ", " + strings.Replace(c.codec, "none", "plain", 1)
+}
+
+// brokers measures the hub as a log beside Apache Kafka: Kafka's own perf tools and a lean client, sizes, partitions, codecs, the broker's
+// CPU, latency at a fixed rate, end to end, memory. Systems take turns within each measurement, and who is first changes with each round.
+func (b *bench) brokers(ctx context.Context) error {
+	tools, err := servers.FetchKafka(ctx)
+	if err != nil {
+		return err
+	}
+	kafka, err := servers.StartKafka(ctx, filepath.Join(b.dir, "kafka"))
+	if err != nil {
+		return err
+	}
+	b.keep(kafka.Process)
+	one := "1"
+	var sides []side
+	for _, mode := range []string{"fsync", "os"} {
+		h, err := b.hub(ctx, "hub-"+mode, "broker.log.durability="+mode)
+		if err != nil {
+			return err
+		}
+		name := map[string]string{"fsync": "fsync before ack", "os": "os (no fsync)"}[mode]
+		sides = append(sides, side{system: "moldau", mode: name, bootstrap: h.Endpoints.Kafka, pid: h.PID()})
+	}
+	sides = append(sides,
+		side{system: kafkaName, mode: "no fsync (default)", bootstrap: kafka.Bootstrap, pid: kafka.PID()},
+		side{system: kafkaName, mode: "flush.messages=1", bootstrap: kafka.Bootstrap, pid: kafka.PID(), config: map[string]*string{"flush.messages": &one}, slow: true})
+	m := &matrix{b: b, tools: tools}
+	step("warming up")
+	for _, s := range sides[:3] {
+		for range 2 {
+			if err := m.lean(ctx, s, cell{1024, 4, "none"}, true); err != nil {
+				return err
+			}
+			if err := m.java(ctx, s, cell{1024, 4, "none"}, 0, true); err != nil {
+				return err
+			}
+		}
+	}
+	for round := range b.runs {
+		turn := func(f func(side) error) error {
+			for i := range sides {
+				if err := f(sides[(i+round)%len(sides)]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for _, size := range []int{1024, 100} {
+			for _, partitions := range []int32{1, 16} {
+				for _, codec := range []string{"none", "lz4", "zstd"} {
+					c := cell{size, partitions, codec}
+					if b.cells != nil && !b.cells.MatchString(c.String()) {
+						continue
+					}
+					step("round %d: %s", round+1, c)
+					if err := turn(func(s side) error { return m.lean(ctx, s, c, false) }); err != nil {
+						return err
+					}
+					if b.leanOnly {
+						continue
+					}
+					if err := turn(func(s side) error { return m.java(ctx, s, c, 0, false) }); err != nil {
+						return err
+					}
+					if size == 1024 && codec == "none" {
+						if err := turn(func(s side) error { return m.java(ctx, s, c, 256<<10, false) }); err != nil {
+							return err
+						}
+						if err := turn(func(s side) error { return m.fixed(ctx, s, c) }); err != nil {
+							return err
+						}
+					}
+				}
+			}
+		}
+		step("round %d: end to end", round+1)
+		if err := turn(func(s side) error { return m.endToEnd(ctx, s) }); err != nil {
+			return err
+		}
+	}
+	for _, s := range sides[:3] {
+		b.rep.add("resident memory after the loads", s.system, s.mode, "MB", rss(s.pid))
+	}
+	return nil
+}
+
+// matrix runs single measurements.
+type matrix struct {
+	b     *bench
+	tools *servers.KafkaTools
+}
+
+// records is how many a run has: -mb of values, but no more than two million.
+func (m *matrix) records(s side, c cell) int {
+	n := min(m.b.produceMB<<20/c.size, 2_000_000)
+	if s.slow {
+		n /= 8
+	}
+	return n
+}
+
+// cpu returns the CPU seconds of a process so far.
+func cpu(pid int) float64 {
+	stat := read(fmt.Sprintf("/proc/%d/stat", pid))
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(f[11], 64)
+	system, _ := strconv.ParseFloat(f[12], 64)
+	return (user + system) / 100 // ticks of USER_HZ
+}
+
+// add notes a rate and the broker's CPU for it; quiet notes nothing.
+func (m *matrix) add(quiet bool, what string, s side, bytes, mbs, cpuSeconds float64) {
+	if quiet {
+		return
+	}
+	m.b.rep.add(what, s.system, s.mode, "MB/s", mbs)
+	m.b.rep.add(what+", broker CPU", s.system, s.mode, "s/GiB", cpuSeconds/(bytes/(1<<30)))
+}
+
+type leanResult struct {
+	Bytes   float64 `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+	Latency struct {
+		P50 float64 `json:"p50"`
+		P99 float64 `json:"p99"`
+	} `json:"latency_ms"`
+}
+
+// moldau runs "moldau bench OPERATION" in a process of its own.
+func (m *matrix) moldau(ctx context.Context, operation string, s side, args ...string) (r leanResult, err error) {
+	cmd := exec.CommandContext(ctx, m.b.bin, append([]string{"bench", operation, "--json", "--quiet", "--bootstrap-server", s.bootstrap}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err == nil && r.Seconds == 0 {
+		err = fmt.Errorf("no figures in %s", out)
+	}
+	if err != nil {
+		return r, fmt.Errorf("moldau bench %s: %w\n%s", operation, err, stderr.Bytes())
+	}
+	return r, nil
+}
+
+// lean measures with the lean client: produce all, then consume all.
+func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
+	topic := m.b.unique("lean")
+	remove, err := newTopic(ctx, s.bootstrap, topic, c.partitions, s.config)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	n := strconv.Itoa(m.records(s, c))
+	before := cpu(s.pid)
+	r, err := m.moldau(ctx, "produce", s, "--topic", topic, "--records", n, "--record-size", strconv.Itoa(c.size), "--compression", c.codec)
+	if err != nil {
+		return err
+	}
+	m.add(quiet, "produce, "+c.String()+", lean client", s, r.Bytes, r.Bytes/1e6/r.Seconds, cpu(s.pid)-before)
+	if s.slow { // reading is the same as in the other mode
+		return nil
+	}
+	before = cpu(s.pid)
+	if r, err = m.moldau(ctx, "consume", s, "--topic", topic, "--records", n); err != nil {
+		return err
+	}
+	m.add(quiet, "consume, "+c.String()+", lean client", s, r.Bytes, r.Bytes/1e6/r.Seconds, cpu(s.pid)-before)
+	return nil
+}
+
+var (
+	perfRate = regexp.MustCompile(`\(([0-9.]+) MB/sec\)`)
+	perfP99  = regexp.MustCompile(`([0-9]+) ms 99th`)
+)
+
+// perf runs Kafka's ProducerPerformance and returns what the last line with a rate says, in MB/s and milliseconds.
+func (m *matrix) perf(ctx context.Context, s side, topic string, args []string, props ...string) (mbs, p99 float64, err error) {
+	all := append([]string{"--topic", topic}, args...)
+	all = append(append(all, "--producer-props", "bootstrap.servers="+s.bootstrap, "acks=all"), props...)
+	out, err := m.tools.Command(ctx, "org.apache.kafka.tools.ProducerPerformance", all...).CombinedOutput()
+	if err != nil {
+		return 0, 0, fmt.Errorf("ProducerPerformance: %w\n%s", err, out)
+	}
+	rates, tails := perfRate.FindAllSubmatch(out, -1), perfP99.FindAllSubmatch(out, -1)
+	if len(rates) == 0 || len(tails) == 0 {
+		return 0, 0, fmt.Errorf("ProducerPerformance prints no rate:\n%s", out)
+	}
+	mbs, _ = strconv.ParseFloat(string(rates[len(rates)-1][1]), 64)
+	p99, _ = strconv.ParseFloat(string(tails[len(tails)-1][1]), 64)
+	return mbs * 1.048576, p99, nil
+}
+
+// java measures with Kafka's own perf tools: the producer's defaults, or batches of batch bytes.
+func (m *matrix) java(ctx context.Context, s side, c cell, batch int, quiet bool) error {
+	topic := m.b.unique("perf")
+	remove, err := newTopic(ctx, s.bootstrap, topic, c.partitions, s.config)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	n := m.records(s, c)
+	if s.slow {
+		n /= 4
+	}
+	what := c.String() + ", Java client"
+	props := []string{"compression.type=" + c.codec}
+	if batch > 0 {
+		what += fmt.Sprintf(", batch.size=%d", batch)
+		props = append(props, fmt.Sprintf("batch.size=%d", batch))
+	}
+	before := cpu(s.pid)
+	mbs, _, err := m.perf(ctx, s, topic, []string{"--num-records", strconv.Itoa(n), "--record-size", strconv.Itoa(c.size), "--throughput", "-1"}, props...)
+	if err != nil {
+		return err
+	}
+	size := float64(n) * float64(c.size)
+	m.add(quiet, "produce, "+what, s, size, mbs, cpu(s.pid)-before)
+	if s.slow || batch > 0 {
+		return nil
+	}
+	before = cpu(s.pid)
+	out, err := m.tools.Command(ctx, "org.apache.kafka.tools.ConsumerPerformance", "--topic", topic, "--num-records", strconv.Itoa(n),
+		"--bootstrap-server", s.bootstrap, "--timeout", "60000").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ConsumerPerformance: %w\n%s", err, out)
+	}
+	// start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec
+	for line := range strings.Lines(string(out)) {
+		f := strings.Split(strings.TrimSpace(line), ", ")
+		if len(f) >= 10 && strings.HasPrefix(f[0], "2") {
+			v, err := strconv.ParseFloat(f[8], 64)
+			if err != nil {
+				return fmt.Errorf("ConsumerPerformance: %w in %q", err, line)
+			}
+			m.add(quiet, "consume, "+what, s, size, v*1.048576, cpu(s.pid)-before)
+			return nil
+		}
+	}
+	return fmt.Errorf("ConsumerPerformance prints no rate:\n%s", out)
+}
+
+// fixed measures latency at 50 MB/s, after a warm-up, with both clients.
+func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
+	if s.slow { // it does not reach the rate
+		return nil
+	}
+	const rate, warm, counted = 50_000_000 / 1024, 10, 15 // records a second, seconds, seconds
+	what := "50 MB/s, " + c.String() + ", "
+	topic := m.b.unique("fixed")
+	remove, err := newTopic(ctx, s.bootstrap, topic, c.partitions, s.config)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	_, p99, err := m.perf(ctx, s, topic, []string{"--num-records", strconv.Itoa(rate * (warm + counted)), "--warmup-records", strconv.Itoa(rate * warm),
+		"--record-size", strconv.Itoa(c.size), "--throughput", strconv.Itoa(rate)})
+	if err != nil {
+		return err
+	}
+	m.b.rep.add(what+"Java client, p99", s.system, s.mode, "ms", p99)
+	r, err := m.moldau(ctx, "produce", s, "--topic", topic, "--warmup", "3s", "--duration", "10s", "--record-size", strconv.Itoa(c.size), "--throughput", strconv.Itoa(rate))
+	if err != nil {
+		return err
+	}
+	m.b.rep.add(what+"lean client, p99", s.system, s.mode, "ms", r.Latency.P99)
+	return nil
+}
+
+// endToEnd measures one record at a time.
+func (m *matrix) endToEnd(ctx context.Context, s side) error {
+	topic := m.b.unique("e2e")
+	remove, err := newTopic(ctx, s.bootstrap, topic, 1, s.config)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	r, err := m.moldau(ctx, "e2e", s, "--topic", topic, "--records", "5000", "--record-size", "1024")
+	if err != nil {
+		return err
+	}
+	m.b.rep.add("one record end to end, lean client, p50", s.system, s.mode, "ms", r.Latency.P50)
+	m.b.rep.add("one record end to end, lean client, p99", s.system, s.mode, "ms", r.Latency.P99)
+	return nil
+}
+
+// runBrokers is the run of -brokers.
+func (b *bench) runBrokers(ctx context.Context) error {
+	began := time.Now()
+	err := b.brokers(ctx)
+	if err != nil && len(b.rep.rows) == 0 {
+		return err
+	}
+	head := fmt.Sprintf("%s: %s. %d round(s), %d MiB for each run; took %.0f s.\n", time.Now().UTC().Format("2006-01-02"), machine(), b.runs, b.produceMB, time.Since(began).Seconds())
+	text := b.rep.markdown(head)
+	fmt.Print(text)
+	if b.out != "" {
+		if werr := os.WriteFile(b.out, []byte(text), 0o644); err == nil {
+			err = werr
+		}
+	}
+	return err
+}
