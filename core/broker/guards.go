@@ -114,6 +114,17 @@ func guards() map[int16]guard {
 		int16(kmsg.ExpireDelegationToken):        open,
 		int16(kmsg.DescribeDelegationToken):      open,
 
+		int16(kmsg.ShareGroupHeartbeat):                   open, // share and streams groups are off as well
+		int16(kmsg.ShareGroupDescribe):                    open,
+		int16(kmsg.ShareFetch):                            open,
+		int16(kmsg.ShareAcknowledge):                      open,
+		int16(kmsg.DescribeShareGroupOffsets):             open,
+		int16(kmsg.AlterShareGroupOffsets):                open,
+		int16(kmsg.DeleteShareGroupOffsets):               open,
+		int16(kmsg.StreamsGroupHeartbeat):                 open,
+		int16(kmsg.StreamsGroupDescribe):                  open,
+		int16(kmsg.StreamsGroupTopologyDescriptionUpdate): open,
+
 		int16(kmsg.ElectLeaders):               forCluster(acl.Alter),
 		int16(kmsg.AlterPartitionAssignments):  forCluster(acl.Alter),
 		int16(kmsg.ListPartitionReassignments): forCluster(acl.Describe),
@@ -122,6 +133,7 @@ func guards() map[int16]guard {
 		int16(kmsg.UnregisterBroker):           forCluster(acl.Alter),
 		int16(kmsg.AddRaftVoter):               forCluster(acl.Alter),
 		int16(kmsg.RemoveRaftVoter):            forCluster(acl.Alter),
+		int16(kmsg.UnregisterController):       forCluster(acl.Alter),
 		int16(kmsg.ListConfigResources):        forCluster(acl.DescribeConfigs),
 		int16(kmsg.DescribeLogDirs):            forCluster(acl.Describe),
 		int16(kmsg.AlterReplicaLogDirs):        guarded(guardAlterReplicaLogDirs),

@@ -87,17 +87,25 @@ func guardEndTxn(c *call, req *kmsg.EndTxnRequest) kmsg.Response {
 func guardTxnOffsetCommit(c *call, req *kmsg.TxnOffsetCommitRequest) kmsg.Response {
 	switch {
 	case !c.allowed(acl.Write, acl.TransactionalID, req.TransactionalID):
-		return denyTxnOffsets(req, kerr.TransactionalIDAuthorizationFailed.Code)
+		return txnOffsetCommitError(req, kerr.TransactionalIDAuthorizationFailed.Code)
 	case !c.allowed(acl.Read, acl.Group, req.Group):
-		return denyTxnOffsets(req, kerr.GroupAuthorizationFailed.Code)
+		return txnOffsetCommitError(req, kerr.GroupAuthorizationFailed.Code)
 	}
-	kept, rest := split(req.Topics, func(q *kmsg.TxnOffsetCommitRequestTopic) bool { return c.allowed(acl.Read, acl.Topic, q.Topic) })
+	kept, rest := split(req.Topics, func(q *kmsg.TxnOffsetCommitRequestTopic) bool {
+		name := q.Topic
+		if req.Version >= 6 {
+			if name = c.topicByID(q.TopicID); name == "" {
+				return true // answered with UNKNOWN_TOPIC_ID
+			}
+		}
+		return c.allowed(acl.Read, acl.Topic, name)
+	})
 	if len(rest) == 0 {
 		return nil
 	}
 	all := req.Topics
 	req.Topics = rest
-	denied := denyTxnOffsets(req, kerr.TopicAuthorizationFailed.Code)
+	denied := txnOffsetCommitError(req, kerr.TopicAuthorizationFailed.Code)
 	if len(kept) == 0 {
 		req.Topics = all
 		return denied
@@ -105,22 +113,6 @@ func guardTxnOffsetCommit(c *call, req *kmsg.TxnOffsetCommitRequest) kmsg.Respon
 	req.Topics = kept
 	amended(c, func(resp *kmsg.TxnOffsetCommitResponse) { resp.Topics = append(resp.Topics, denied.Topics...) })
 	return nil
-}
-
-// denyTxnOffsets answers all partitions of a request with an error.
-func denyTxnOffsets(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.TxnOffsetCommitResponse {
-	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
-	for i := range req.Topics {
-		t := kmsg.NewTxnOffsetCommitResponseTopic()
-		t.Topic = req.Topics[i].Topic
-		for j := range req.Topics[i].Partitions {
-			p := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-			p.Partition, p.ErrorCode = req.Topics[i].Partitions[j].Partition, code
-			t.Partitions = append(t.Partitions, p)
-		}
-		resp.Topics = append(resp.Topics, t)
-	}
-	return resp
 }
 
 // guardWriteTxnMarkers wants ALTER of the cluster, for the tool that ends hanging transactions, or CLUSTER_ACTION, which brokers have.

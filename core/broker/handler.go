@@ -93,6 +93,18 @@ func (b *Broker) handlers() map[int16]api {
 		int16(kmsg.UnregisterBroker):           answer(b.unregisterBroker),
 		int16(kmsg.AddRaftVoter):               answer(b.addRaftVoter),
 		int16(kmsg.RemoveRaftVoter):            answer(b.removeRaftVoter),
+		int16(kmsg.UnregisterController):       answer(b.unregisterController),
+
+		int16(kmsg.ShareGroupHeartbeat):                   answer(featureOff),
+		int16(kmsg.ShareGroupDescribe):                    answer(featureOff),
+		int16(kmsg.ShareFetch):                            answer(featureOff),
+		int16(kmsg.ShareAcknowledge):                      answer(featureOff),
+		int16(kmsg.DescribeShareGroupOffsets):             answer(featureOff),
+		int16(kmsg.AlterShareGroupOffsets):                answer(featureOff),
+		int16(kmsg.DeleteShareGroupOffsets):               answer(featureOff),
+		int16(kmsg.StreamsGroupHeartbeat):                 answer(featureOff),
+		int16(kmsg.StreamsGroupDescribe):                  answer(featureOff),
+		int16(kmsg.StreamsGroupTopologyDescriptionUpdate): answer(featureOff),
 
 		int16(kmsg.SASLHandshake):                answer(b.lateSaslHandshake),
 		int16(kmsg.SASLAuthenticate):             answer(b.lateSaslAuthenticate),

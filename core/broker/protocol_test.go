@@ -20,22 +20,45 @@ var updateProtocol = flag.Bool("update-protocol", false, "write docs/protocol.md
 
 // absent says why an API of Kafka's is not served; every one that is not in wire.APIs has its reason here.
 var absent = map[string]string{
-	"client:token":     "delegation tokens are off, as in a broker without `delegation.token.secret.key`",
-	"client:share":     "share groups (KIP-932) are off: `share.version` is not advertised",
-	"client:streams":   "streams groups (KIP-1071) are off: `streams.version` is not advertised",
 	"client:telemetry": "no client metrics are subscribed to: clients that find the API absent do not push (KIP-714)",
-	"client:quorum":    "there is one controller: nothing to unregister",
 	"inter-broker":     "spoken between brokers only",
 	"controller":       "spoken between brokers and controllers of Apache Kafka; the metadata quorum here is Raft of its own",
 	"removed":          "removed in Kafka 4.0, with ZooKeeper",
 }
 
 // reasons are the APIs for clients that are absent.
-var reasons = map[int16]string{
-	38: "client:token", 39: "client:token", 40: "client:token", 41: "client:token", 71: "client:telemetry", 72: "client:telemetry",
-	76: "client:share", 77: "client:share", 78: "client:share", 79: "client:share", 90: "client:share", 91: "client:share", 92: "client:share",
-	88: "client:streams", 89: "client:streams", 93: "client:streams", 94: "client:quorum",
-}
+var reasons = map[int16]string{71: "client:telemetry", 72: "client:telemetry"}
+
+// remarks say what answers an API has that is served for its answers' sake.
+var remarks = func() map[int16]string {
+	const (
+		tokens  = "delegation tokens are off: DELEGATION_TOKEN_AUTH_DISABLED, as from a broker without `delegation.token.secret.key`"
+		share   = "share groups (KIP-932) are off: UNSUPPORTED_VERSION, as with `share.version` 0"
+		streams = "streams groups (KIP-1071) are off: UNSUPPORTED_VERSION, as with `streams.version` 0"
+	)
+	return map[int16]string{
+		38: tokens, 39: tokens, 40: tokens, 41: tokens, 76: share, 77: share, 78: share, 79: share, 90: share, 91: share, 92: share, 88: streams, 89: streams, 93: streams,
+		94: "CONTROLLER_ID_NOT_REGISTERED, or INVALID_REQUEST for the active controller: there is one",
+	}
+}()
+
+// differences are the reasons for which the answer to ApiVersions differs from that of Apache Kafka 4.3.1.
+var differences = func() map[int16]string {
+	const (
+		since = "as Kafka 4.4"
+		old   = "versions that Kafka 4.0 removed are kept for kafka-go, kafkajs, brod and other clients in use"
+		share = "share groups are off; franz-go's client takes version 2 for the sign that a cluster has them, and would begin what cannot work"
+	)
+	return map[int16]string{
+		2: old, 8: old, 9: old, 19: old, 20: old,
+		18: since + ": the client may name the cluster and node that it means (KIP-1242)",
+		28: since + ": topics by id (KIP-1319)",
+		42: since + ": an error message for each group",
+		78: share, 79: share,
+		83: absent["inter-broker"], 84: absent["inter-broker"], 85: absent["inter-broker"], 86: absent["inter-broker"], 87: absent["inter-broker"],
+		88: since, 89: since, 93: since, 94: since + " (KIP-1312)",
+	}
+}()
 
 type kafkaAPI struct {
 	key            int16
@@ -45,21 +68,55 @@ type kafkaAPI struct {
 
 // kafkaAPIs are the APIs of Apache Kafka 4.4.
 func kafkaAPIs(t *testing.T) []kafkaAPI {
-	f, err := os.Open("testdata/kafka_apis.txt")
+	var l []kafkaAPI
+	readTable(t, "testdata/kafka_apis.txt", 4, func(key int16, p []string) { l = append(l, kafkaAPI{key, p[0], p[1], p[2]}) })
+	return l
+}
+
+// readTable reads lines of a key and further fields.
+func readTable(t *testing.T, file string, fields int, line func(key int16, rest []string)) {
+	f, err := os.Open(file)
 	require.NoError(t, err)
 	defer f.Close()
-	var l []kafkaAPI
 	for sc := bufio.NewScanner(f); sc.Scan(); {
 		if strings.HasPrefix(sc.Text(), "#") {
 			continue
 		}
-		p := strings.SplitN(sc.Text(), " ", 4)
-		require.Len(t, p, 4, sc.Text())
+		p := strings.SplitN(sc.Text(), " ", fields)
+		require.Len(t, p, fields, sc.Text())
 		k, err := strconv.ParseInt(p[0], 10, 16)
 		require.NoError(t, err)
-		l = append(l, kafkaAPI{int16(k), p[1], p[2], p[3]})
+		line(int16(k), p[1:])
 	}
-	return l
+}
+
+// comparison is the part of the page that holds the answer to ApiVersions against that of a real broker, key by key.
+func comparison(t *testing.T, b *strings.Builder) {
+	names, theirs, ours := map[int16]string{}, map[int16]string{}, map[int16]string{}
+	for _, k := range kafkaAPIs(t) {
+		names[k.key] = k.name
+	}
+	readTable(t, "testdata/kafka_4_3_1_apiversions.txt", 2, func(key int16, p []string) { theirs[key] = p[0] })
+	for _, a := range wire.APIs() {
+		ours[a.Key] = versionRange(a.Min, a.Max)
+	}
+	b.WriteString(`
+## Beside Apache Kafka 4.3.1
+
+Its answer to ApiVersions was recorded with ` + "`share.version` and `streams.version`" + ` at 0. These keys differ; all others are the same.
+
+| key | API | moldau | Kafka 4.3.1 | why |
+|--:|---|---|---|---|
+`)
+	for key := range int16(kmsg.MaxKey + 1) {
+		here, there := cmp.Or(ours[key], "none"), cmp.Or(theirs[key], "none")
+		if here == there {
+			require.NotContains(t, differences, key, "%s does not differ from Kafka 4.3.1", names[key])
+			continue
+		}
+		require.Contains(t, differences, key, "%s is %s here and %s in Kafka 4.3.1: say why in this file", names[key], here, there)
+		fmt.Fprintf(b, "| %d | %s | %s | %s | %s |\n", key, names[key], here, there, differences[key])
+	}
 }
 
 func versionRange(lo, hi int16) string {
@@ -108,6 +165,9 @@ a line in the log, but for ApiVersions, which is answered with the versions that
 		if k.who != "client" {
 			notes = append(notes, "between brokers")
 		}
+		if r := remarks[a.Key]; r != "" {
+			notes = append(notes, r)
+		}
 		flexible := "none"
 		if a.Flexible < 1<<15-1 {
 			flexible = strconv.Itoa(int(a.Flexible))
@@ -126,6 +186,7 @@ a line in the log, but for ApiVersions, which is answered with the versions that
 		require.Contains(t, absent, why, "%s (key %d) is not served: say why in this file", k.name, k.key)
 		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", k.key, k.name, k.versions, absent[why])
 	}
+	comparison(t, &b)
 	b.WriteString("\n## Features\n\nWhat ApiVersions advertises, with the levels that can be finalised. Features of Kafka that are not listed are off.\n\n| feature | levels |\n|---|---|\n")
 	for _, f := range supportedFeatures {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, versionRange(f.MinVersion, f.MaxVersion))
@@ -138,8 +199,8 @@ func newest(key, hi int16, kafka string) string {
 	switch {
 	case strings.HasSuffix(kafka, "*"):
 		return "the newest is unstable in Kafka and not advertised there either"
-	case key == int16(kmsg.TxnOffsetCommit):
-		return "6 identifies topics by id; clients take 5"
+	case key == int16(kmsg.ShareFetch) || key == int16(kmsg.ShareAcknowledge):
+		return "2 is kept back, see below"
 	}
 	return fmt.Sprintf("%d is the newest of the message library", hi)
 }

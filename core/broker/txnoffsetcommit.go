@@ -10,7 +10,8 @@ import (
 )
 
 // txnOffsetCommit commits a group's offsets within a transaction. The group's partition of __consumer_offsets must be in the
-// transaction: version 5 adds it (KIP-890), before that it is verified.
+// transaction: version 5 adds it (KIP-890), before that it is verified. Version 6 names
+// topics by id (KIP-1319).
 func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request) {
 	req := r.(*kmsg.TxnOffsetCommitRequest)
 	support := verifyOnly
@@ -55,7 +56,7 @@ func txnOffsetCommitError(req *kmsg.TxnOffsetCommitRequest, code int16) *kmsg.Tx
 	resp := req.ResponseKind().(*kmsg.TxnOffsetCommitResponse)
 	for i := range req.Topics {
 		t := kmsg.NewTxnOffsetCommitResponseTopic()
-		t.Topic = req.Topics[i].Topic
+		t.Topic, t.TopicID = req.Topics[i].Topic, req.Topics[i].TopicID
 		for j := range req.Topics[i].Partitions {
 			p := kmsg.NewTxnOffsetCommitResponseTopicPartition()
 			p.Partition, p.ErrorCode = req.Topics[i].Partitions[j].Partition, code
@@ -72,6 +73,16 @@ func (b *Broker) txnOffsetCommitRefused(req *kmsg.TxnOffsetCommitRequest, code i
 	resp := txnOffsetCommitError(req, code)
 	for i := range resp.Topics {
 		t := &resp.Topics[i]
+		if req.Version >= 6 {
+			mt := im.TopicByID(t.TopicID)
+			if mt == nil {
+				for j := range t.Partitions {
+					t.Partitions[j].ErrorCode = kerr.UnknownTopicID.Code
+				}
+				continue
+			}
+			t.Topic = mt.Name
+		}
 		for j := range t.Partitions {
 			if im.Partition(t.Topic, t.Partitions[j].Partition) == nil {
 				t.Partitions[j].ErrorCode = kerr.UnknownTopicOrPartition.Code

@@ -195,7 +195,11 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 		fail(codeInvalidGroupID)
 		return
 	}
-	group, judge, code := s.mayCommit(c, codeIllegalGeneration)
+	unknownGroup := codeIllegalGeneration
+	if r.Version >= 6 {
+		unknownGroup = codeGroupIDNotFound // KIP-1319
+	}
+	group, judge, code := s.mayCommit(c, unknownGroup)
 	if code != codeNone {
 		fail(code)
 		return

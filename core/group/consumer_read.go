@@ -93,7 +93,7 @@ func (g *consumerGroup) validateConsumerCommit(c committer) (func(topic uuid, p 
 		return nil, codeUnknownMemberID
 	}
 	stale := codeStaleMemberEpoch
-	if m.usesClassic() || c.txn {
+	if m.usesClassic() || c.txn && c.version < 6 { // KIP-1319
 		stale = codeIllegalGeneration
 	}
 	switch {

@@ -375,6 +375,23 @@ func TestTransactionalCommitsFollowTheirOwnRules(t *testing.T) {
 	require.Equal(t, codeUnknownMemberID, r.txnCommitted("x"))
 	r.txnCommit("x", 7, 0, 1, func(q *kmsg.TxnOffsetCommitRequest) { q.Group, q.Generation = "none", 3 })
 	require.Equal(t, codeIllegalGeneration, r.txnCommitted("x"))
+	r.txnCommit("x", 7, 0, 1, func(q *kmsg.TxnOffsetCommitRequest) { q.Version, q.Group, q.Generation = 6, "none", 3 })
+	require.Equal(t, codeGroupIDNotFound, r.txnCommitted("x"), "KIP-1319")
 	r.txnCommit("x", 7, 0, 1, func(q *kmsg.TxnOffsetCommitRequest) { q.Group = "" })
 	require.Equal(t, codeInvalidGroupID, r.txnCommitted("x"))
+}
+
+func TestTransactionalCommitsOfStaleMembers(t *testing.T) {
+	r := consumerRig(t, Config{})
+	r.next("a", "a", 0)
+	epoch := r.nexted("a").MemberEpoch
+	as := func(version int16, epoch int32) func(*kmsg.TxnOffsetCommitRequest) {
+		return func(q *kmsg.TxnOffsetCommitRequest) { q.Version, q.MemberID, q.Generation = version, "a", epoch }
+	}
+	r.txnCommit("x", 7, 0, 1, as(6, epoch))
+	require.Zero(t, r.txnCommitted("x"))
+	r.txnCommit("x", 7, 0, 1, as(6, epoch+1))
+	require.Equal(t, codeStaleMemberEpoch, r.txnCommitted("x"), "KIP-1319")
+	r.txnCommit("x", 7, 0, 1, as(5, epoch+1))
+	require.Equal(t, codeIllegalGeneration, r.txnCommitted("x"))
 }

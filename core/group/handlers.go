@@ -113,7 +113,7 @@ func (c *Coordinator) OffsetCommit(_ RequestContext, req *kmsg.OffsetCommitReque
 	}
 }
 
-// TxnOffsetCommit handles TxnOffsetCommit, versions 0 to 5. That the transaction is the producer's to write
+// TxnOffsetCommit handles TxnOffsetCommit, versions 0 to 6. From version 6 on topics come by id (KIP-1319): the names are written into the request. That the transaction is the producer's to write
 // in has been verified by the caller.
 func (c *Coordinator) TxnOffsetCommit(rc RequestContext, req *kmsg.TxnOffsetCommitRequest, reply func(*kmsg.TxnOffsetCommitResponse)) {
 	resp := kmsg.NewPtrTxnOffsetCommitResponse()
@@ -122,13 +122,22 @@ func (c *Coordinator) TxnOffsetCommit(rc RequestContext, req *kmsg.TxnOffsetComm
 	ev := TxnOffsetCommit{Request: req, Response: resp, Guard: rc.Guard, Waiter: reply, IDs: make([][16]byte, len(req.Topics))}
 	for i := range req.Topics {
 		t, rt := &req.Topics[i], &resp.Topics[i]
-		rt.Topic = t.Topic
+		refused := codeNone
+		if req.Version >= 6 {
+			name, ok := c.topics.TopicName(t.TopicID)
+			if !ok {
+				refused = codeUnknownTopicID
+			}
+			t.Topic, ev.IDs[i] = name, t.TopicID
+		} else {
+			ev.IDs[i], _ = c.topics.TopicID(t.Topic)
+		}
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
 		rt.Partitions = make([]kmsg.TxnOffsetCommitResponseTopicPartition, len(t.Partitions))
-		ev.IDs[i], _ = c.topics.TopicID(t.Topic)
 		for j := range t.Partitions {
 			rp := &rt.Partitions[j]
-			rp.Partition = t.Partitions[j].Partition
-			if !c.topics.PartitionExists(t.Topic, rp.Partition) {
+			rp.Partition, rp.ErrorCode = t.Partitions[j].Partition, refused
+			if refused == codeNone && !c.topics.PartitionExists(t.Topic, rp.Partition) {
 				rp.ErrorCode = codeUnknownTopicOrPartition
 			}
 		}

@@ -847,7 +847,7 @@ var schemas = [...][]field{
 			{name: "TopicID", max: 32767, kind: kindFixed, size: 16},
 			{name: "Partitions", max: 32767, kind: kindArray, fields: []field{
 				{name: "Partition", max: 32767, kind: kindFixed, size: 4},
-				{name: "PartitionMaxBytes", max: 32767, kind: kindFixed, size: 4},
+				{name: "PartitionMaxBytes", max: 0, kind: kindFixed, size: 4},
 				{name: "AcknowledgementBatches", max: 32767, kind: kindArray, fields: []field{
 					{name: "FirstOffset", max: 32767, kind: kindFixed, size: 8},
 					{name: "LastOffset", max: 32767, kind: kindFixed, size: 8},

@@ -44,7 +44,7 @@ var apis = []API{
 	{Key: 25, Name: "AddOffsetsToTxn", Min: 0, Max: 4, Flexible: 3},
 	{Key: 26, Name: "EndTxn", Min: 0, Max: 5, Flexible: 3},
 	{Key: 27, Name: "WriteTxnMarkers", Min: 1, Max: 2, Flexible: 1},
-	{Key: 28, Name: "TxnOffsetCommit", Min: 0, Max: 5, Flexible: 3},
+	{Key: 28, Name: "TxnOffsetCommit", Min: 0, Max: 6, Flexible: 3},
 	{Key: 29, Name: "DescribeAcls", Min: 1, Max: 3, Flexible: 2},
 	{Key: 30, Name: "CreateAcls", Min: 1, Max: 3, Flexible: 2},
 	{Key: 31, Name: "DeleteAcls", Min: 1, Max: 3, Flexible: 2},
@@ -79,8 +79,21 @@ var apis = []API{
 	{Key: 69, Name: "ConsumerGroupDescribe", Min: 0, Max: 1, Flexible: 0},
 	{Key: 74, Name: "ListConfigResources", Min: 0, Max: 1, Flexible: 0},
 	{Key: 75, Name: "DescribeTopicPartitions", Min: 0, Max: 0, Flexible: 0},
+	// Share and streams groups are off: these are answered with UNSUPPORTED_VERSION, as by Kafka with share.version and streams.version 0.
+	// ShareFetch and ShareAcknowledge stop short of 2, by which franz-go's client knows whether a cluster has share groups.
+	{Key: 76, Name: "ShareGroupHeartbeat", Min: 1, Max: 1, Flexible: 0},
+	{Key: 77, Name: "ShareGroupDescribe", Min: 1, Max: 1, Flexible: 0},
+	{Key: 78, Name: "ShareFetch", Min: 1, Max: 1, Flexible: 0},
+	{Key: 79, Name: "ShareAcknowledge", Min: 1, Max: 1, Flexible: 0},
 	{Key: 80, Name: "AddRaftVoter", Min: 0, Max: 1, Flexible: 0},
 	{Key: 81, Name: "RemoveRaftVoter", Min: 0, Max: 0, Flexible: 0},
+	{Key: 88, Name: "StreamsGroupHeartbeat", Min: 0, Max: 1, Flexible: 0},
+	{Key: 89, Name: "StreamsGroupDescribe", Min: 0, Max: 1, Flexible: 0},
+	{Key: 90, Name: "DescribeShareGroupOffsets", Min: 0, Max: 1, Flexible: 0},
+	{Key: 91, Name: "AlterShareGroupOffsets", Min: 0, Max: 0, Flexible: 0},
+	{Key: 92, Name: "DeleteShareGroupOffsets", Min: 0, Max: 0, Flexible: 0},
+	{Key: 93, Name: "StreamsGroupTopologyDescriptionUpdate", Min: 0, Max: 0, Flexible: 0},
+	{Key: 94, Name: "UnregisterController", Min: 0, Max: 0, Flexible: 0},
 }
 
 // byKey indexes apis by API key; a Max of -1 marks a hole.

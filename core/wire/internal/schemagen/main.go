@@ -153,6 +153,7 @@ func (g *generator) fields(name string) {
 var uncommented = map[string][2]int{
 	"ListOffsetsRequestTopicPartition.MaxNumOffsets":    {0, 0},
 	"UpdateFeaturesRequestFeatureUpdate.AllowDowngrade": {0, 0},
+	"ShareFetchRequestTopicPartition.PartitionMaxBytes": {0, 0},
 }
 
 func isRequest(g *generator, name string) bool { _, ok := g.keys[name]; return ok }
