@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -41,7 +42,7 @@ func TestAFailureTellsItsPlaceAndWhy(t *testing.T) {
 }
 
 func TestATestThatFailedOnceHasFailed(t *testing.T) {
-	r := newResults("b", false)
+	r := newResults("b", "s", false)
 	r.add(result{Name: "a", State: failed, Why: "slow"})
 	r.add(result{Name: "a", State: passed})
 	r.add(result{Name: "b", State: passed})
@@ -60,13 +61,14 @@ func TestATestThatFailedOnceHasFailed(t *testing.T) {
 
 func TestAPartialRunReplacesOnlyWhatItRan(t *testing.T) {
 	opt := options{dir: t.TempDir()}
-	first := newResults("old", false)
+	first := newResults("old", "s", false)
+	first.Complete = true
 	first.add(result{Name: "a", State: failed})
 	first.add(result{Name: "b", State: passed})
 	require.NoError(t, first.save(opt, "kgo", "moldau"))
 	part := opt
 	part.tests = testEntry // any: a run of a part
-	second := newResults("new", false)
+	second := newResults("new", "s", false)
 	second.add(result{Name: "a", State: passed})
 	require.NoError(t, second.save(part, "kgo", "moldau"))
 	got, err := loadResults(opt, "kgo", "moldau")
@@ -74,5 +76,50 @@ func TestAPartialRunReplacesOnlyWhatItRan(t *testing.T) {
 	require.Equal(t, passed, got.state("a"))
 	require.Equal(t, passed, got.state("b"))
 	require.Equal(t, "new", got.Broker)
+	require.False(t, got.Complete, "b is of the old version")
 	require.NoError(t, conclude(opt))
+}
+
+func TestThePageIsOfCompleteResultsOfOneCommit(t *testing.T) {
+	opt := options{dir: t.TempDir(), report: filepath.Join(t.TempDir(), "page.md")}
+	save := func(suite, where, broker string, complete bool) {
+		r := newResults(broker, "s", true)
+		r.Complete = complete
+		r.add(result{Name: "0001", State: passed})
+		require.NoError(t, r.save(opt, suite, where))
+	}
+	for _, name := range suiteNames {
+		save(name, "moldau", "moldau abc", true)
+		save(name, "kafka", "Apache Kafka", true)
+	}
+	require.NoError(t, conclude(opt))
+	page, err := os.ReadFile(opt.report)
+	require.NoError(t, err)
+	require.Contains(t, string(page), "run on moldau abc and on Apache Kafka")
+
+	save("librdkafka", "moldau", "moldau def", true)
+	require.ErrorContains(t, conclude(opt), "librdkafka was run on moldau def, what comes before it on moldau abc")
+	save("librdkafka", "moldau", "moldau abc", false)
+	require.ErrorContains(t, conclude(opt), "not all of librdkafka has run")
+}
+
+func TestTurnsCountOnlyTheTimeOfTests(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "lock")
+	mine, theirs := &turns{file: lock}, &turns{file: lock}
+	end := mine.take()
+	took := make(chan struct{})
+	go func() {
+		theirs.take()()
+		close(took)
+	}()
+	select {
+	case <-took:
+		t.Fatal("two have their turn at once")
+	case <-time.After(20 * time.Millisecond):
+	}
+	require.False(t, mine.over())
+	end()
+	<-took
+	require.Less(t, theirs.spent(), 20*time.Millisecond)
+	require.GreaterOrEqual(t, mine.spent(), 20*time.Millisecond)
 }

@@ -15,7 +15,7 @@ import (
 
 // kgoSuite is the tests of franz-go's client, in the version that go.mod names.
 type kgoSuite struct {
-	source, version string
+	source, module string
 }
 
 const kgoModule = "github.com/twmb/franz-go"
@@ -29,14 +29,18 @@ func (s *kgoSuite) prepare(ctx context.Context) error {
 	if err := json.Unmarshal(out, &m); err != nil {
 		return err
 	}
-	s.source, s.version = m.Dir, m.Version
+	s.source, s.module = m.Dir, m.Version
 	return nil
 }
 
+func (s *kgoSuite) version() string { return "franz-go " + s.module }
+
 func (s *kgoSuite) settings() []string { return nil }
 
-// run runs the tests as many times as is asked for, on one broker: what an earlier run left must not disturb.
-func (s *kgoSuite) run(ctx context.Context, opt options, b *broker, tell func(result)) error {
+// run runs the tests as many times as is asked for, on one broker: what an earlier run left must not disturb. So runs that were
+// interrupted between begin anew.
+func (s *kgoSuite) run(ctx context.Context, opt options, b *broker, have *results, tell func(result), keep func() error) error {
+	clear(have.Tests)
 	// The module cache cannot be written to, and its tests belong to another module: they run in a copy.
 	work, err := os.MkdirTemp("", "moldau-compat-kgo-")
 	if err != nil {
@@ -48,11 +52,15 @@ func (s *kgoSuite) run(ctx context.Context, opt options, b *broker, tell func(re
 		return fmt.Errorf("copy %s: %w", s.source, err)
 	}
 	for run := 1; run <= opt.runs; run++ {
-		if err := s.once(ctx, opt, b, src, run, tell); err != nil {
+		err := func() error {
+			defer opt.turns.take()()
+			return s.once(ctx, opt, b, src, run, tell)
+		}()
+		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return keep()
 }
 
 // event is a line of `go test -json`.
@@ -68,7 +76,7 @@ func (s *kgoSuite) once(ctx context.Context, opt options, b *broker, src string,
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "./pkg/kgo")...)
 	cmd.Dir = src
-	cmd.Env = append(os.Environ(), "KGO_SEEDS="+b.bootstrap, "KGO_TEST_RF=1", "CGO_ENABLED=0", "GOFLAGS=-mod=mod -buildvcs=false")
+	cmd.Env = append(os.Environ(), "KGO_SEEDS="+b.bootstrap, "KGO_TEST_RF=1", "KGO_TEST_SCRAM_SEEDS="+b.sasl, "KGO_TEST_SCRAM="+scramUser+":"+scramPassword, "CGO_ENABLED=0", "GOFLAGS=-mod=mod -buildvcs=false")
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -31,6 +31,8 @@ type librdkafkaSuite struct {
 // testTimeout is for one test; the longest takes a minute and a half in quick mode, on a machine that does nothing else.
 const testTimeout = 12 * time.Minute
 
+func (s *librdkafkaSuite) version() string { return "librdkafka " + servers.LibrdkafkaVersion }
+
 func (s *librdkafkaSuite) prepare(ctx context.Context) (err error) {
 	if s.dir, err = servers.FetchLibrdkafka(ctx); err != nil {
 		return err
@@ -89,11 +91,12 @@ func (s *librdkafkaSuite) tests(opt options) ([]string, error) {
 	return names, nil
 }
 
-func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, tell func(result)) error {
+func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, have *results, tell func(result), keep func() error) error {
 	names, err := s.tests(opt)
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(n string) bool { return len(have.Tests[n]) > 0 })
 	kafka := filepath.Join(b.logs, "kafka")
 	if err := s.tools.WriteScripts(kafka); err != nil {
 		return err
@@ -106,32 +109,50 @@ func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, tell 
 	env := append(os.Environ(), "RDKAFKA_TEST_CONF="+conf, "KAFKA_PATH="+kafka, "BROKERS="+b.bootstrap, "TEST_KAFKA_VERSION="+servers.KafkaVersion, "TEST_SCENARIO="+s.scenario,
 		"TEST_CONSUMER_GROUP_PROTOCOL="+s.groups,
 		"LD_LIBRARY_PATH="+filepath.Join(s.dir, "src")+":"+filepath.Join(s.dir, "src-cpp"))
+	for len(names) > 0 && ctx.Err() == nil {
+		if names, err = s.turn(ctx, opt, b, env, names, tell, keep); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// turn runs tests, opt.workers at a time, until the turn is over, and returns those that are left.
+func (s *librdkafkaSuite) turn(ctx context.Context, opt options, b *broker, env, names []string, tell func(result), keep func() error) ([]string, error) {
+	defer opt.turns.take()()
 	var mu sync.Mutex
-	telling := func(r result) { mu.Lock(); defer mu.Unlock(); tell(r) }
+	var failure error
 	queue := make(chan string)
 	var wg sync.WaitGroup
 	for range opt.workers {
 		wg.Go(func() {
 			for name := range queue {
-				r := s.one(ctx, b, env, name, "")
-				telling(r)
-				if r.State == failed && ctx.Err() == nil { // once more: is it the test or the moment?
-					telling(s.one(ctx, b, env, name, ".again"))
+				runs := []result{s.one(ctx, b, env, name, "")}
+				if runs[0].State == failed && ctx.Err() == nil { // once more: is it the test or the moment?
+					runs = append(runs, s.one(ctx, b, env, name, ".again"))
 				}
+				if ctx.Err() != nil {
+					continue // cut short
+				}
+				mu.Lock()
+				for _, r := range runs {
+					tell(r)
+				}
+				failure = errors.Join(failure, keep())
+				mu.Unlock()
 			}
 		})
 	}
-feed:
-	for _, n := range names {
+	for len(names) > 0 && ctx.Err() == nil && !opt.turns.over() {
 		select {
-		case queue <- n:
+		case queue <- names[0]:
+			names = names[1:]
 		case <-ctx.Done():
-			break feed
 		}
 	}
 	close(queue)
 	wg.Wait()
-	return ctx.Err()
+	return names, failure
 }
 
 // one runs one test in its own process.

@@ -34,15 +34,17 @@ type result struct {
 
 // results is what a suite gave on a broker: each test's runs, in order.
 type results struct {
-	Broker  string
-	When    time.Time
-	Seconds float64
-	Last    bool // of a test that ran again because it failed, the last run counts
-	Tests   map[string][]result
+	Broker   string
+	Suite    string // with its version
+	When     time.Time
+	Seconds  float64
+	Last     bool // of a test that ran again because it failed, the last run counts
+	Complete bool // all tests ran, on one broker or more of the version
+	Tests    map[string][]result
 }
 
-func newResults(broker string, last bool) *results {
-	return &results{Broker: broker, Last: last, When: time.Now().UTC(), Tests: map[string][]result{}}
+func newResults(broker, suite string, last bool) *results {
+	return &results{Broker: broker, Suite: suite, Last: last, When: time.Now().UTC(), Tests: map[string][]result{}}
 }
 
 func (r *results) add(one result) { r.Tests[one.Name] = append(r.Tests[one.Name], one) }
@@ -125,9 +127,14 @@ func (r *results) save(opt options, suite, where string) error {
 			return err
 		}
 		if old != nil {
+			if old.Broker != r.Broker || old.Suite != r.Suite {
+				old.Complete = false // the rest is of another version
+			}
 			maps.Copy(old.Tests, r.Tests)
-			old.Broker, old.When, old.Last = r.Broker, r.When, r.Last
+			old.Broker, old.Suite, old.When, old.Last = r.Broker, r.Suite, r.When, r.Last
 			r = old
+		} else {
+			r.Complete = false
 		}
 	}
 	b, err := json.MarshalIndent(r, "", " ")
@@ -149,8 +156,8 @@ func clip(s string) string {
 // conclude writes the page when one is asked for and says whether the hub holds.
 func conclude(opt options) error {
 	var page strings.Builder
-	var bad []string
-	head(&page)
+	var bad, partial []string
+	version := ""
 	for _, name := range suiteNames {
 		hub, err := loadResults(opt, name, "moldau")
 		if err != nil {
@@ -160,11 +167,23 @@ func conclude(opt options) error {
 		if err != nil {
 			return err
 		}
+		for _, r := range []*results{hub, kafka} {
+			if r == nil || !r.Complete {
+				partial = append(partial, fmt.Sprintf("not all of %s has run on both brokers", name))
+				break
+			}
+		}
 		if hub == nil {
 			continue
 		}
+		if version == "" {
+			version = hub.Broker
+		}
+		if hub.Broker != version {
+			partial = append(partial, fmt.Sprintf("%s was run on %s, what comes before it on %s", name, hub.Broker, version))
+		}
 		if kafka == nil {
-			kafka = newResults("", false)
+			kafka = newResults("", "", false)
 		}
 		for _, t := range slices.Sorted(maps.Keys(hub.Tests)) {
 			if !strings.Contains(t, "/") && hub.state(t) == failed && (name == "kgo" || kafka.state(t) != failed) {
@@ -174,7 +193,10 @@ func conclude(opt options) error {
 		section(&page, name, hub, kafka)
 	}
 	if opt.report != "" {
-		if err := os.WriteFile(opt.report, []byte(page.String()), 0o644); err != nil {
+		if len(partial) > 0 {
+			return fmt.Errorf("no page is written:\n  %s", strings.Join(partial, "\n  "))
+		}
+		if err := os.WriteFile(opt.report, []byte(head(version)+page.String()), 0o644); err != nil {
 			return err
 		}
 		fmt.Println("wrote", opt.report)
@@ -185,27 +207,27 @@ func conclude(opt options) error {
 	return nil
 }
 
-func head(page *strings.Builder) {
-	fmt.Fprintf(page, `# Compatibility
+func head(version string) string {
+	return fmt.Sprintf(`# Compatibility
 
-Two projects' own test suites, run on moldau and on Apache Kafka %s, each broker alone on one machine (%s/%s, %d cores), with its data
-new. `+"`make compat`"+` fetches and builds the suites, starts both brokers, runs everything and writes this page; parts of it:
+Two projects' own test suites, run on %s and on Apache Kafka %s, each broker alone on one machine (%s/%s, %d cores), with its data
+new. `+"`make compat`"+` fetches and builds the suites, starts both brokers, runs everything and writes this page, from complete results of one
+commit only; it goes on where it was interrupted, and does not run Apache Kafka's part again. Parts of it:
 
-    go run ./internal/compat -bin bin/moldau -on moldau -suites kgo                 # one suite on one broker
-    go run ./internal/compat -bin bin/moldau -suites librdkafka -tests 0081         # one test on both
-    go run ./internal/compat -bin bin/moldau -suites none -report docs/compatibility.md   # the page from the results so far
+    go run ./internal/compat -bin bin/moldau -on moldau -suites kgo            # one suite on one broker
+    go run ./internal/compat -bin bin/moldau -suites librdkafka -tests 0081    # one test on both
 
 Results and logs of each test are in `+"`bin/compat`"+`. Nothing of the suites is part of this repository.
 
-- **kgo**: all tests of franz-go's client, in the version of go.mod, `+"`KGO_TEST_RF=1`"+`, twice in a row on the same broker. Tests that need no
-  broker are among them. Subtests are listed only where one fails.
+- **kgo**: all tests of franz-go's client, in the version of go.mod, `+"`KGO_TEST_RF=1`"+` and a SCRAM listener, twice in a row on the same broker. Tests that
+  need no broker are among them. Subtests are listed only where one fails.
 - **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), each in its own process, two at a time; one that fails runs once
   more, and that counts: some of them race with their own clients on a busy machine. Scenarios: default (four partitions, access control lists on),
   noautocreate, and default again with consumers of the new group protocol (kip848). Not run: 0101, which needs three brokers, and tests of
   share groups, which moldau answers as a broker with that feature off. A test that is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either
   side. Tests that make topics with three replicas make them with one (0098, 0103, 0107, 0111), since there is one broker.
 
-`, servers.KafkaVersion, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), servers.LibrdkafkaVersion)
+`, version, servers.KafkaVersion, runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), servers.LibrdkafkaVersion)
 }
 
 func section(page *strings.Builder, name string, hub, kafka *results) {

@@ -68,6 +68,11 @@ func (k *KafkaTools) Command(ctx context.Context, class string, args ...string) 
 
 // StartKafka starts one Apache Kafka node with its data in dir; extra are broker properties (KEY=VALUE).
 func StartKafka(ctx context.Context, dir string, extra ...string) (*Kafka, error) {
+	return StartKafkaOn(ctx, dir, nil, extra...)
+}
+
+// StartKafkaOn is StartKafka with further listeners (SASL_PLAINTEXT://127.0.0.1:9093) beside the plain one.
+func StartKafkaOn(ctx context.Context, dir string, listeners []string, extra ...string) (*Kafka, error) {
 	if b := os.Getenv(EnvKafka); b != "" {
 		k := &Kafka{Bootstrap: b, Version: "given"}
 		return k, k.ping(ctx)
@@ -83,11 +88,15 @@ func StartKafka(ctx context.Context, dir string, extra ...string) (*Kafka, error
 	for port == cport {
 		cport = FreePort()
 	}
+	more := ""
+	for _, l := range listeners {
+		more += "," + l
+	}
 	props := filepath.Join(dir, "server.properties")
 	text := fmt.Sprintf(`process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
-advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d
+listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d%[5]s
+advertised.listeners=PLAINTEXT://127.0.0.1:%[1]d,CONTROLLER://127.0.0.1:%[2]d%[5]s
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 controller.quorum.bootstrap.servers=127.0.0.1:%[2]d
@@ -99,7 +108,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 %[4]s
-`, port, cport, dir, strings.Join(extra, "\n"))
+`, port, cport, dir, strings.Join(extra, "\n"), more)
 	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(props, []byte(text), 0o644)); err != nil {
 		return nil, err
 	}

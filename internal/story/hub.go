@@ -29,6 +29,8 @@ type Hub struct {
 	// Roles, when not "", is passed on.
 	Roles string
 	Args  []string // further arguments
+	// Listeners are further ones of the broker, NAME://HOST:PORT.
+	Listeners []string
 
 	Endpoints Endpoints
 
@@ -83,7 +85,7 @@ func (h *Hub) Launch() error {
 	endpoints := filepath.Join(h.Dir, "endpoints.json")
 	_ = os.Remove(endpoints)
 	args := []string{"server", "--data-dir", filepath.Join(h.Dir, "data"), "--endpoints", endpoints,
-		"--set", fmt.Sprintf("broker.listeners=PLAINTEXT://127.0.0.1:%d", h.ports[0]),
+		"--set", "broker.listeners=" + strings.Join(append([]string{fmt.Sprintf("PLAINTEXT://127.0.0.1:%d", h.ports[0])}, h.Listeners...), ","),
 		"--set", fmt.Sprintf("registry.listeners=http://127.0.0.1:%d", h.ports[1]),
 		"--set", fmt.Sprintf("connect.listeners=http://127.0.0.1:%d", h.ports[2]),
 		"--set", fmt.Sprintf("admin.listeners=http://127.0.0.1:%d", h.ports[3])}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"os"
+	"syscall"
+	"time"
+)
+
+// turnLength is how long tests run before others get the machine.
+const turnLength = 3*time.Minute + 30*time.Second
+
+// turns shares the machine with others who hold the same lock while they load it, and counts the time that tests took.
+type turns struct {
+	file  string // to lock; "" to share with nobody
+	began time.Time
+	total time.Duration
+}
+
+// take waits for a turn; the function that it returns ends it. Without the lock, tests run all the same.
+func (t *turns) take() func() {
+	var f *os.File
+	if t.file != "" {
+		if l, err := os.OpenFile(t.file, os.O_CREATE|os.O_RDWR, 0o666); err == nil {
+			f = l
+			for syscall.Flock(int(f.Fd()), syscall.LOCK_EX) == syscall.EINTR {
+				continue
+			}
+		}
+	}
+	t.began = time.Now()
+	return func() {
+		t.total += time.Since(t.began)
+		t.began = time.Time{}
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+}
+
+// over says that the turn has been long enough.
+func (t *turns) over() bool { return t.file != "" && time.Since(t.began) > turnLength }
+
+// spent is the time since reset in which it was our turn.
+func (t *turns) spent() time.Duration {
+	if t.began.IsZero() {
+		return t.total
+	}
+	return t.total + time.Since(t.began)
+}
+
+func (t *turns) reset() { t.total = 0 }
