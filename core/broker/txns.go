@@ -206,7 +206,7 @@ func (b *Broker) joinTxn(id string, producerID int64, epoch int16, parts []txn.T
 		if code != kerr.ConcurrentTransactions.Code || time.Since(start)+b.set.txn.backoff > b.set.txn.backoffMax {
 			break
 		}
-		select { // the producer's last transaction is about to end
+		select { // its id is being taken over, or forgotten
 		case <-time.After(b.set.txn.backoff):
 		case <-b.ctx.Done():
 		}
@@ -226,7 +226,8 @@ func (b *Broker) addToTxn(id string, producerID int64, epoch int16, parts []txn.
 	done := make(chan int16, 1)
 	b.txns.AddPartitions(txn.AddPartitions{
 		TransactionalID: id, ProducerID: producerID, ProducerEpoch: epoch, Partitions: parts, Version: 2,
-		Reply: func(r txn.Result) { done <- r.Code },
+		WaitMs: b.set.txn.backoffMax.Milliseconds(), // while the producer's last transaction ends
+		Reply:  func(r txn.Result) { done <- r.Code },
 	})
 	late := time.NewTimer(addTimeout)
 	defer late.Stop()

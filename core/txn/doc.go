@@ -33,4 +33,13 @@
 // Every change is in one of three places: decided but not durable (pending is set, and other requests are answered
 // CONCURRENT_TRANSACTIONS), durable (in the transaction's fields), or not there. A failed append takes pending back and leaves no
 // trace, but for an epoch that was bumped to fence a producer of transaction version 1.
+//
+// # Waiting for a disk once
+//
+// A producer begins its next transaction as soon as the end of the last one is decided, while its markers are still being written. The
+// addition of partitions that begins it is parked until they are, instead of being refused and tried again after 20 ms, and its record
+// is appended right behind the completion, or behind another addition that is on its way: one sync serves them. That is the only change
+// that may follow one that is not durable. It holds because records become durable in the order of the log and the later one says
+// all that the earlier one does: who has the later one needs the earlier one no more, and who has only the earlier one is where it
+// would have been without the later one, which nobody was told of. Nobody waits for the completion alone.
 package txn

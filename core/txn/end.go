@@ -150,8 +150,8 @@ func (s *Shard) prepare(t *transaction, to State, version int16, next int64, emp
 	c.NextProducerID, c.ClientVersion, c.LastUpdateMs = next, version, s.now
 	s.write(t, c, func() {
 		to := s.decided(t)
+		s.sendMarkers(t) // first: the producer's next records come behind them
 		done(Result{codeNone, to.ProducerID, to.ProducerEpoch})
-		s.sendMarkers(t)
 	}, func(code int16) {
 		done(Result{code, NoProducerID, NoProducerEpoch})
 	})
@@ -247,14 +247,20 @@ func (s *Shard) retryLater(t *transaction) {
 	s.retry[t.TransactionalID] = t
 }
 
-// finish writes that the transaction is complete. A transaction whose completion cannot be written stays prepared, and tries
-// again: nobody else may end it.
+// finish writes that the transaction is complete, and behind that what waits for it. A transaction whose completion cannot be written
+// stays prepared, and tries again: nobody else may end it.
 func (s *Shard) finish(t *transaction) {
 	t.pending, t.unmarked = none, nil
 	delete(s.retry, t.TransactionalID)
-	c := t.completion(s.now)
-	s.write(t, c, func() {}, func(int16) {
-		t.pending, t.unmarked = c.State, map[TopicPartition]bool{}
-		s.retryLater(t)
-	})
+	s.write(t, t.completion(s.now), func() {}, func(int16) {})
+	s.unpark(t)
+}
+
+// decidedUpon is whether the end of the transaction is decided and not complete.
+func (t *transaction) decidedUpon() bool { return t.State == PrepareCommit || t.State == PrepareAbort }
+
+// unfinished has a transaction's completion written again later, when it could not be.
+func (s *Shard) unfinished(t *transaction) {
+	t.pending, t.unmarked = t.completion(s.now).State, map[TopicPartition]bool{}
+	s.retryLater(t)
 }

@@ -88,7 +88,10 @@ type (
 		Partitions      []TopicPartition
 		// Version is the transaction version of the client.
 		Version int16
-		Reply   Reply
+		// WaitMs is for how many milliseconds the request may wait for the end of the producer's last transaction before it is answered
+		// CONCURRENT_TRANSACTIONS, 0 for not at all.
+		WaitMs int64
+		Reply  Reply
 	}
 	// EndTxn ends the producer's transaction.
 	EndTxn struct {

@@ -22,6 +22,7 @@ type Shard struct {
 	txns  map[string]*transaction
 	bytes int64
 	retry map[string]*transaction // with markers to send again
+	waits map[string]*transaction // with additions that wait
 
 	seq      uint64
 	inflight []inflight // oldest first
@@ -40,7 +41,7 @@ type inflight struct {
 
 // NewShard is an empty shard. Replay what the log holds, then step it with [Loaded].
 func NewShard(cfg Config) *Shard {
-	return &Shard{cfg: cfg.WithDefaults(), txns: map[string]*transaction{}, retry: map[string]*transaction{}}
+	return &Shard{cfg: cfg.WithDefaults(), txns: map[string]*transaction{}, retry: map[string]*transaction{}, waits: map[string]*transaction{}}
 }
 
 // SetVersion tells the shard the finalised level of the feature transaction.version.
@@ -86,6 +87,9 @@ func (s *Shard) NextDeadline() int64 {
 	for _, t := range s.retry {
 		next = min(next, t.retryAt)
 	}
+	for _, t := range s.waits {
+		next = min(next, t.parked[0].until)
+	}
 	return next
 }
 
@@ -98,6 +102,9 @@ func (s *Shard) runDue() {
 				s.sendMarkers(t)
 			}
 		}
+	}
+	if len(s.waits) > 0 {
+		s.parkedTooLong()
 	}
 	if s.now >= s.abortAt {
 		s.abortAt = s.now + s.cfg.AbortCheckMs
@@ -150,17 +157,28 @@ func (s *Shard) valueVersion() int16 {
 
 // write appends a transition that transit began. When it is durable the transaction has become it, and then is called; when
 // not, nothing has happened, and failed is called with the code to answer.
+//
+// An addition of partitions may be written behind a change that is still on its way (see build). It says all that the change says and
+// more, so that it does not matter for the transaction whether only the later one of them gets to the disk.
 func (s *Shard) write(t *transaction, c change, then func(), failed func(code int16)) {
 	rec := Record{Key: AppendKey(nil, t.TransactionalID), Value: AppendValue(nil, &c.Entry, s.valueVersion())}
+	t.flying++
+	t.newest = &c
 	s.emit([]Record{rec}, func(code int16) {
-		if code != codeNone {
-			t.pending = none
-			failed(code)
-			return
+		if t.flying--; t.flying == 0 {
+			t.pending, t.newest = none, nil
 		}
-		t.become(c)
-		s.account(t)
-		then()
+		if code != codeNone {
+			failed(code)
+			if t.flying == 0 && t.decidedUpon() {
+				s.unfinished(t)
+			}
+		} else {
+			t.become(c)
+			s.account(t)
+			then()
+		}
+		s.unpark(t)
 	})
 }
 
@@ -194,6 +212,7 @@ func (s *Shard) drop(t *transaction) {
 	s.bytes -= t.bytes
 	delete(s.txns, t.TransactionalID)
 	delete(s.retry, t.TransactionalID)
+	delete(s.waits, t.TransactionalID)
 }
 
 // Replay takes in one record of the log. An error speaks of this record only: it was left out, and the shard goes on. Nothing of
@@ -241,6 +260,13 @@ func (s *Shard) loaded(e Loaded) {
 // resigned answers everyone who waits.
 func (s *Shard) resigned() {
 	s.serving = false
+	for _, t := range s.waits { // before what they wait for fails
+		for _, p := range t.parked {
+			s.refuse(p.Reply, codeNotCoordinator)
+		}
+		t.parked = nil
+	}
+	clear(s.waits)
 	for _, f := range s.inflight {
 		f.done(codeNotCoordinator)
 	}

@@ -339,7 +339,8 @@ func (s *sim) write(c *simClient, n int, sh *Shard, answer func(func(Result)) Re
 			s.send(false, func() { appendIt(guard) })
 			return
 		}
-		s.step(sh, AddPartitions{TransactionalID: c.id, ProducerID: id, ProducerEpoch: epoch, Partitions: []TopicPartition{tp}, Version: 2, Reply: func(r Result) {
+		wait := int64(s.rng.IntN(3)) * 100
+		s.step(sh, AddPartitions{TransactionalID: c.id, ProducerID: id, ProducerEpoch: epoch, Partitions: []TopicPartition{tp}, Version: 2, WaitMs: wait, Reply: func(r Result) {
 			if r.Code != codeNone {
 				done(r)
 				return

@@ -98,6 +98,10 @@ type transaction struct {
 	unmarked map[TopicPartition]bool // true: being sent, false: to be sent again at retryAt
 	retryAt  int64
 	bytes    int64
+
+	flying int            // changes that are being appended, each built on the one before
+	newest *change        // the last of them
+	parked []parkedAdding // wait for the end of the transaction before theirs
 }
 
 func (t *transaction) exhausted() bool { return t.ProducerEpoch >= lastEpoch }
@@ -132,9 +136,9 @@ func (t *transaction) transit(to State) change {
 	return c
 }
 
-// become ends a transition.
+// become makes a change that is durable what the transaction is.
 func (t *transaction) become(c change) {
-	t.Entry, t.lastEpoch, t.pending = c.Entry, c.lastEpoch, none
+	t.Entry, t.lastEpoch = c.Entry, c.lastEpoch
 }
 
 // union is the sorted union of two sets; a is sorted.
