@@ -92,6 +92,9 @@ func StartKafkaOn(ctx context.Context, dir string, listeners []string, extra ...
 	for _, l := range listeners {
 		more += "," + l
 	}
+	if more != "" {
+		extra = append([]string{"listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"}, extra...)
+	}
 	props := filepath.Join(dir, "server.properties")
 	text := fmt.Sprintf(`process.roles=broker,controller
 node.id=1
