@@ -169,8 +169,9 @@ func (c *Conn) readLoop() error {
 		c.waitUnmuted()
 		r, err := c.readRequest()
 		if err != nil {
+			// What came before a broken frame in the same read may be answered and not written yet. Shutdown waits for it.
+			c.flushReady()
 			if errors.Is(err, io.EOF) {
-				c.flushReady()
 				return nil
 			}
 			return err

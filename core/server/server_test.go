@@ -400,6 +400,29 @@ func TestTheMemoryListenerIsANetwork(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 }
 
+func TestWhatCameBeforeABrokenFrameIsAnswered(t *testing.T) {
+	for range 200 {
+		l := NewMemoryListener("here")
+		s := New(Config{}, handlerFunc(echo))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, l, "MEMORY") }()
+		nc, err := l.Dial(ctx, "", "")
+		require.NoError(t, err)
+		// Both arrive in one read: when the length of the second is seen, the first waits for its turn to be written.
+		_, err = nc.Write(append(request(7, []byte("body")), 0xff, 0xff, 0xff, 0xfd))
+		require.NoError(t, err)
+		corr, got := readAnswer(t, nc)
+		require.EqualValues(t, 7, corr)
+		require.Equal(t, "body", string(got))
+		_, err = nc.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+		cancel()
+		require.NoError(t, s.Shutdown(t.Context()))
+		require.NoError(t, <-done)
+	}
+}
+
 func FuzzFrames(f *testing.F) {
 	f.Add(request(1, []byte("body")))
 	f.Add(append(request(1, nil), request(2, nil)...))
