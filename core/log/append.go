@@ -216,7 +216,7 @@ func (l *Log) needActive() error {
 		}
 		s.firstTs, s.firstOK = batch.Batch(h[:]).MaxTimestamp(), true
 	}
-	l.activeFile = f
+	l.activeFile, l.indexStale = f, true
 	return nil
 }
 

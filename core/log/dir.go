@@ -143,6 +143,9 @@ func (d *Dir) load() error {
 	}
 	var g errgroup.Group
 	g.SetLimit(d.opts.RecoveryThreads)
+	st, configs := newSettlement(d), map[string]*topicConfig{}
+	progress := d.progress("loading partitions", len(entries))
+	defer progress.stop()
 	for _, e := range entries {
 		if !e.IsDir() {
 			if strings.HasSuffix(e.Name(), suffixTmp) {
@@ -166,27 +169,33 @@ func (d *Dir) load() error {
 			d.log.Warn("folder is no partition and ignored", "folder", d.file(e.Name()))
 			continue
 		}
-		cfg, configured := DefaultConfig(), false
-		if d.opts.Config != nil {
-			if c, ok := d.opts.Config(topic); ok {
-				cfg, configured = c, true
-			}
+		cfg := configs[topic]
+		if cfg == nil {
+			cfg = d.topicConfig(topic)
+			configs[cfg.topic] = cfg
 		}
-		l := d.newLog(topic, partition, cfg, configured)
+		l := d.newLog(cfg.topic, partition, &cfg.Config, cfg.configured)
 		tp := topicPartition{topic, partition}
 		d.logs[tp] = l
 		l.dirtyFrom = d.cleanerFile[tp]
 		g.Go(func() error {
 			rp, start := recovery[tp], starts[tp]
-			if err := l.load(d.clean, rp, start); err != nil {
+			defer progress.done.Add(1)
+			if err := l.load(d.clean, rp, start, st); err != nil {
 				return fmt.Errorf("load partition %s: %w", l.id, err)
 			}
+			l.closeFiles()
 			return nil
 		})
 	}
-	if err := g.Wait(); err != nil {
+	err = g.Wait()
+	if err == nil {
+		progress.next("syncing partitions")
+		err = st.commit()
+	}
+	if err != nil {
 		for _, l := range d.logs {
-			_ = l.close(false)
+			_ = l.close()
 		}
 		return err
 	}
@@ -196,6 +205,23 @@ func (d *Dir) load() error {
 	d.log.Info("log directory is open", "dir", d.path, "partitions", len(d.logs), "clean", d.clean,
 		"damaged", len(d.corrupted), "took", time.Since(began).Round(time.Millisecond))
 	return nil
+}
+
+// topicConfig is the configuration that the logs of a topic share.
+type topicConfig struct {
+	topic string
+	Config
+	configured bool // it is the topic's own
+}
+
+func (d *Dir) topicConfig(topic string) *topicConfig {
+	c := &topicConfig{topic, DefaultConfig(), false}
+	if d.opts.Config != nil {
+		if own, ok := d.opts.Config(topic); ok {
+			c.Config, c.configured = own, true
+		}
+	}
+	return c
 }
 
 // failure is what every call answers once the directory has failed.
@@ -327,7 +353,7 @@ func (d *Dir) Create(topic string, partition int32, topicID [16]byte, cfg Config
 		return nil, fmt.Errorf("create partition %q: not a legal name", name)
 	}
 	tp := topicPartition{topic, partition}
-	l := d.newLog(topic, partition, cfg, true)
+	l := d.newLog(topic, partition, &cfg, true)
 	l.topicID = topicID
 	d.mu.Lock()
 	if d.closed {
@@ -346,7 +372,7 @@ func (d *Dir) Create(topic string, partition int32, topicID [16]byte, cfg Config
 	delete(d.creating, tp)
 	if err != nil {
 		if isFull(err) {
-			_ = l.close(false)
+			_ = l.close()
 			_ = d.fs.RemoveAll(l.dirPath())
 		}
 		return nil, d.fail(fmt.Errorf("create partition %s: %w", name, err))
@@ -374,7 +400,7 @@ func (l *Log) create() error {
 	l.lastFlush = d.nowMs()
 	// An idle partition needs no open file: the first append opens it.
 	l.active.unpin()
-	l.activeFile = nil
+	l.activeFile, l.indexStale = nil, false
 	return nil
 }
 
@@ -416,7 +442,7 @@ func (d *Dir) Delete(topic string, partition int32) error {
 		delete(d.creating, tp)
 		d.mu.Unlock()
 	}()
-	err := l.close(false)
+	err := l.close()
 	from := l.dirPath()
 	to := deletedName(*l.name.Load())
 	l.name.Store(&to)
@@ -437,48 +463,6 @@ func (d *Dir) removeLater(path string, delay time.Duration) {
 	d.trashMu.Lock()
 	defer d.trashMu.Unlock()
 	d.trash = append(d.trash, t)
-}
-
-// Close syncs everything, writes indexes, producer snapshots and checkpoints, and leaves the marker of an orderly close.
-// After a failure it only releases what it holds.
-func (d *Dir) Close() error {
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return nil
-	}
-	d.closed = true
-	d.mu.Unlock()
-	err := d.failure()
-	clean := err == nil
-	d.syncer.stop()
-	// From here on nobody else writes checkpoints: the logs about to be closed no longer know what belongs in them.
-	d.checkpointMu.Lock()
-	d.checkpointed = true
-	if clean {
-		err = errors.Join(d.writeStarts(), d.writeCleaner())
-	}
-	d.checkpointMu.Unlock()
-	var g errgroup.Group
-	g.SetLimit(d.opts.SyncWorkers)
-	ends := map[topicPartition]int64{}
-	for _, l := range d.Logs() {
-		ends[topicPartition{l.topic, l.partition}] = l.end.Load()
-		g.Go(func() error { return l.close(clean) })
-	}
-	err = errors.Join(err, g.Wait())
-	if clean && err == nil {
-		err = d.writeOffsets(fileRecoveryPoint, ends)
-		if err == nil {
-			err = d.leaveCleanMarker()
-		}
-	}
-	closed := ErrClosed
-	d.failed.CompareAndSwap(nil, &closed)
-	if d.lock == nil {
-		return err // it never opened
-	}
-	return errors.Join(err, d.lock.Close())
 }
 
 // Run does the housekeeping until ctx ends: each kind at its interval. It returns nil.

@@ -253,7 +253,8 @@ func (ds *Dirs) Lost(topic string, partition int32, topicID [16]byte) (l *Log, o
 		return nil, false
 	}
 	d := ds.all[i]
-	l = d.newLog(topic, partition, DefaultConfig(), false)
+	cfg := DefaultConfig()
+	l = d.newLog(topic, partition, &cfg, false)
 	l.topicID = topicID
 	ds.mu.Lock()
 	defer ds.mu.Unlock()

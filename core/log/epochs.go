@@ -172,13 +172,30 @@ func (c *epochCache) flush(fsys FS, dir string) error {
 	if !c.dirty {
 		return nil
 	}
-	b := fmt.Appendf(nil, "0\n%d\n", len(c.entries))
-	for _, e := range c.entries {
-		b = fmt.Appendf(b, "%d %d\n", e.Epoch, e.StartOffset)
-	}
-	if err := replaceFile(fsys, filepath.Join(dir, fileEpochs), b); err != nil {
+	if err := replaceFile(fsys, filepath.Join(dir, fileEpochs), c.format()); err != nil {
 		return fmt.Errorf("write leader epochs: %w", err)
 	}
 	c.dirty = false
 	return nil
+}
+
+// writeAside writes the temporary file that is to take the place of the checkpoint, without syncing it, when the cache has changed.
+func (c *epochCache) writeAside(fsys FS, dir string) (written bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dirty {
+		return false, nil
+	}
+	if err := writeFile(fsys, filepath.Join(dir, fileEpochs)+suffixTmp, c.format(), false); err != nil {
+		return false, fmt.Errorf("write leader epochs: %w", err)
+	}
+	return true, nil
+}
+
+func (c *epochCache) format() []byte {
+	b := fmt.Appendf(nil, "0\n%d\n", len(c.entries))
+	for _, e := range c.entries {
+		b = fmt.Appendf(b, "%d %d\n", e.Epoch, e.StartOffset)
+	}
+	return b
 }

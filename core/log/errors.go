@@ -42,6 +42,8 @@ var (
 	ErrStorage = errors.New("log storage failed")
 	// ErrClosed: the log or directory is closed or the partition deleted. It is an ErrStorage too.
 	ErrClosed = fmt.Errorf("%w: log is closed", ErrStorage)
+	// ErrBusy: the append would have to wait for too many others; trying again may help (REQUEST_TIMED_OUT).
+	ErrBusy = errors.New("busy")
 	// ErrExists: the partition exists already.
 	ErrExists = errors.New("partition exists")
 	// ErrNotFound: no such partition.

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // FS is what a Dir needs of a file system. Names are paths as given to OpenDir joined with file names.
@@ -63,21 +65,33 @@ func (f osFile) Size() (int64, error) {
 }
 
 func (osFS) OpenFile(name string, flag int) (File, error) {
-	f, err := os.OpenFile(name, flag, 0o644)
+	f, err := openPlain(name, flag, 0o644)
 	if err != nil {
 		return nil, err
 	}
 	return osFile{f}, nil
 }
 
-func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
-func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Stat(name) }
-func (osFS) MkdirAll(name string) error                 { return os.MkdirAll(name, 0o755) }
-func (osFS) Rename(from, to string) error               { return os.Rename(from, to) }
-func (osFS) Remove(name string) error                   { return os.Remove(name) }
-func (osFS) RemoveAll(name string) error                { return os.RemoveAll(name) }
-func (osFS) SyncDir(name string) error                  { return syncDir(name) }
-func (osFS) Lock(name string) (io.Closer, error)        { return lockFile(name) }
+func (osFS) ReadDir(name string) ([]fs.DirEntry, error) {
+	f, err := openPlain(name, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	es, err := f.ReadDir(-1)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(es, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return es, nil
+}
+
+func (osFS) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+func (osFS) MkdirAll(name string) error            { return os.MkdirAll(name, 0o755) }
+func (osFS) Rename(from, to string) error          { return os.Rename(from, to) }
+func (osFS) Remove(name string) error              { return os.Remove(name) }
+func (osFS) RemoveAll(name string) error           { return os.RemoveAll(name) }
+func (osFS) SyncDir(name string) error             { return syncDir(name) }
+func (osFS) Lock(name string) (io.Closer, error)   { return lockFile(name) }
 
 // readFile reads a whole file of at most limit bytes.
 func readFile(fsys FS, name string, limit int64) ([]byte, error) {

@@ -17,13 +17,16 @@ type folder struct {
 	sizes     map[int64]int64 // by base, of .log files
 	bases     []int64
 	has       map[string]bool
-	snapshots []int64
+	snapshots []int64 // rising
 	swaps     []int64
 }
 
+// empty says that nothing was ever written, or nothing is left: one segment without a byte.
+func (fo *folder) empty() bool { return len(fo.bases) == 1 && fo.sizes[fo.bases[0]] == 0 }
+
 // load opens the log from its folder. It runs before anyone else has the log. clean says that the directory was closed in
-// order; recoveryPoint and start are from the checkpoints.
-func (l *Log) load(clean bool, recoveryPoint, start int64) error {
+// order; recoveryPoint and start are from the checkpoints. What has to be made durable before anyone may rely on the log goes to s.
+func (l *Log) load(clean bool, recoveryPoint, start int64, s *settlement) error {
 	fo, err := l.readFolder()
 	if err != nil {
 		return err
@@ -39,11 +42,8 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 	if err := l.loadTopicID(fo); err != nil {
 		return err
 	}
-	if !clean && recoveryPoint == 0 && l.topicID != ([16]byte{}) {
-		// Perhaps new, and killed before the file was synced.
-		if err := syncFile(l.d.fs, l.file(fileTopicID)); err != nil {
-			return err
-		}
+	if !clean && recoveryPoint == 0 && l.topicID != ([16]byte{}) && !fo.empty() {
+		s.file(l.file(fileTopicID)) // perhaps new, and killed before the file was synced
 	}
 	l.start.Store(start)
 	if len(fo.bases) == 0 {
@@ -84,9 +84,9 @@ func (l *Log) load(clean bool, recoveryPoint, start int64) error {
 		}
 	}
 	if from < len(segs) {
-		err = l.recover(from, recoveryPoint)
+		err = l.recover(fo, from, recoveryPoint, s)
 	} else {
-		err = l.loadClean(fo)
+		err = l.loadClean(fo, s)
 	}
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (l *Log) beginAt(start int64) error {
 		return err
 	}
 	l.active.unpin()
-	l.activeFile, l.newFile = nil, false
+	l.activeFile, l.newFile, l.indexStale = nil, false, false
 	l.synced.Store(start)
 	return l.d.fs.SyncDir(l.dirPath())
 }
@@ -153,6 +153,7 @@ func (l *Log) readFolder() (*folder, error) {
 		fo.has[name] = true
 	}
 	slices.Sort(fo.bases)
+	slices.Sort(fo.snapshots)
 	for name := range fo.has {
 		for _, suffix := range []string{suffixIndex, suffixTimeIndex, suffixTxnIndex} {
 			if base, ok := parseOffsetName(name, suffix); ok && !fo.has[offsetName(base, suffixLog)] && !fo.has[offsetName(base, suffixLog)+suffixSwap] {
@@ -184,7 +185,7 @@ func (l *Log) loadTopicID(fo *folder) error {
 }
 
 // loadClean finds the end of a log that was closed in order: the last index entry is near it.
-func (l *Log) loadClean(fo *folder) error {
+func (l *Log) loadClean(fo *folder, st *settlement) error {
 	s := l.active
 	end := s.base
 	if size := s.size.Load(); size > 0 {
@@ -195,7 +196,7 @@ func (l *Log) loadClean(fo *folder) error {
 		if err != nil {
 			if errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrShort) {
 				l.d.log.Warn("log does not end as it was closed, recovering", "partition", l.id, "err", err)
-				return l.recover(len(l.list())-1, 0)
+				return l.recover(fo, len(l.list())-1, 0, st)
 			}
 			return err
 		}
@@ -206,7 +207,7 @@ func (l *Log) loadClean(fo *folder) error {
 			return nil
 		}
 	}
-	p, err := l.loadProducers(l.list(), end)
+	p, err := l.loadProducers(l.list(), end, fo.snapshots)
 	if err != nil {
 		return err
 	}
@@ -265,29 +266,43 @@ func (l *Log) loadEpochs(from int) error {
 	if held.Epoch > NoEpoch {
 		l.epochs.assign(held.Epoch, held.StartOffset)
 	}
+	// The file follows with the next checkpoint, before the recovery point moves: until then a crash has the same done again.
 	l.epochs.truncateStart(l.start.Load())
 	l.epochs.truncateEnd(l.end.Load())
-	return l.epochs.flush(l.d.fs, l.dirPath())
+	return nil
 }
 
 // recover checks the segments from one on, batch by batch, repairs them (see salvage.go), and rebuilds their indexes and the
-// producer state.
-func (l *Log) recover(from int, recoveryPoint int64) error {
+// producer state. What lies below the recovery point is durable, so a partition that was not written to since then is only read.
+func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement) error {
 	segs := l.list()
+	first := segs[from]
+	// keep is how far the producer snapshots are of the records that are here: those of records that a crash took are not.
+	keep := first.base
+	names := recoveryPoint <= first.base || from < len(segs)-1 // in the folder: they may not be durable, or change
 	for i := from; i < len(segs); i++ {
 		limit := int64(math.MaxInt64)
 		if i+1 < len(segs) {
 			limit = segs[i+1].base
 		}
-		if err := l.salvage(segs[i], limit, recoveryPoint); err != nil {
+		found, err := l.salvage(segs[i], limit, recoveryPoint)
+		if err != nil {
 			return fmt.Errorf("recover %s: %w", segs[i].path(suffixLog), err)
 		}
+		if !found.whole || found.next > recoveryPoint && segs[i].size.Load() > 0 {
+			st.file(segs[i].path(suffixLog))
+		}
+		if found.whole && from == len(segs)-1 {
+			keep = max(keep, min(recoveryPoint, found.next))
+		}
 	}
-	first := segs[from]
-	if err := l.removeSnapshots(func(o int64) bool { return o > first.base }); err != nil {
-		return err
+	for n := len(fo.snapshots); n > 0 && fo.snapshots[n-1] > keep; n = len(fo.snapshots) {
+		if err := removeIfExists(l.d.fs, l.file(offsetName(fo.snapshots[n-1], suffixSnapshot))); err != nil {
+			return err
+		}
+		fo.snapshots, names = fo.snapshots[:n-1], true
 	}
-	p, err := l.loadProducers(segs[:from], first.base)
+	p, err := l.loadProducers(segs[:from], first.base, fo.snapshots)
 	if err != nil {
 		return err
 	}
@@ -299,30 +314,42 @@ func (l *Log) recover(from int, recoveryPoint int64) error {
 				return err
 			}
 		}
-		if end, err = l.reindex(s, p); err != nil {
+		changed := false
+		if end, changed, err = l.reindex(s, p, fo.has[offsetName(s.base, suffixTxnIndex)]); err != nil {
 			return fmt.Errorf("recover %s: %w", s.path(suffixLog), err)
 		}
+		names = names || changed
 	}
 	p.truncateStart(l.start.Load())
+	if slices.Contains(fo.snapshots, end) {
+		p.snapAt = end
+	}
 	l.producers = p
 	l.publishTxn()
 	l.end.Store(end)
-	return l.d.fs.SyncDir(l.dirPath())
+	switch {
+	case fo.empty():
+		l.newFile, l.newFolder = true, true // there is nothing yet that could be lost: the first sync sees to the names
+	case names:
+		st.dir(l.dirPath())
+	}
+	return nil
 }
 
 // reindex rebuilds the indexes of a recovered segment and applies its batches to the producer state. It returns the offset
-// that follows the segment.
-func (l *Log) reindex(s *segment, p *producers) (int64, error) {
+// that follows the segment, and whether files came or went. hasTxns says that there is a transaction index.
+func (l *Log) reindex(s *segment, p *producers, hasTxns bool) (end int64, changed bool, err error) {
 	f, err := s.acquire()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer s.release()
 	var aborted []AbortedTxn
-	end, interval := s.base, l.config().IndexIntervalBytes
+	end = s.base
+	interval := l.config().IndexIntervalBytes
 	s.imu.Lock()
 	defer s.imu.Unlock()
-	s.offsets, s.times, s.sinceLast, s.maxTs, s.firstOK = nil, nil, 0, batch.NoTimestamp, false
+	s.offsets, s.times, s.sinceLast, s.maxTs, s.firstOK, s.saved = nil, nil, 0, batch.NoTimestamp, false, false
 	var aerr error
 	err = s.headers(0, s.size.Load(), func(pos int64, h batch.Batch, size int64) bool {
 		s.add(pos, h.LastOffset(), h.MaxTimestamp(), size, interval)
@@ -339,31 +366,33 @@ func (l *Log) reindex(s *segment, p *producers) (int64, error) {
 		return aerr == nil
 	})
 	if err = errors.Join(err, aerr); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	if len(aborted) > 0 {
-		s.aborts.Store(2)
-		err = s.writeBeside(s.path(suffixTxnIndex), formatTxnIndex(aborted), true)
-	} else {
-		err = removeIfExists(l.d.fs, s.path(suffixTxnIndex))
-	}
-	if err != nil {
-		return 0, err
+	if changed, err = s.reindexTxns(aborted, hasTxns); err != nil {
+		return 0, false, err
 	}
 	s.loaded, s.maxKnown = true, true
 	if s.active {
-		// Written when the segment is sealed or closed. What is there may be wrong.
+		// What is in the files may be wrong, and is not read before they are written: when the segment is sealed or closed.
 		l.indexStale = true
-		for _, suffix := range []string{suffixIndex, suffixTimeIndex} {
-			if err := removeIfExists(l.d.fs, s.path(suffix)); err != nil {
-				return 0, err
-			}
-		}
-	} else {
-		if err := s.writeIndexes("", true); err != nil {
-			return 0, err
-		}
-		l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))
+		return end, changed, nil
 	}
-	return end, f.Sync()
+	if err := s.writeIndexes("", true); err != nil {
+		return 0, false, err
+	}
+	l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))
+	return end, true, nil
+}
+
+// reindexTxns writes the transaction index of a recovered segment when it is not what is there. has says that there is one.
+func (s *segment) reindexTxns(aborted []AbortedTxn, has bool) (changed bool, err error) {
+	name := s.path(suffixTxnIndex)
+	if len(aborted) == 0 {
+		if !has {
+			return false, nil
+		}
+		return true, removeIfExists(s.l.d.fs, name)
+	}
+	s.aborts.Store(2)
+	return true, s.writeBeside(name, formatTxnIndex(aborted), true)
 }

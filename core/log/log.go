@@ -52,7 +52,7 @@ type Log struct {
 	activeDirty bool
 	dirtySealed []dirtyFile
 	newFile     bool // a segment file was created: its directory needs a sync
-	indexStale  bool // the active segment was recovered: its index files are behind
+	indexStale  bool // the index files of the active segment are behind: it was recovered or appended to
 	newFolder   bool // the partition's folder was created: the log directory needs one
 	producers   *producers
 	jitterMs    int64
@@ -76,11 +76,11 @@ type Log struct {
 	dirtyFrom int64 // first offset that compaction has not seen; guarded by cleanMu
 }
 
-func (d *Dir) newLog(topic string, partition int32, cfg Config, configured bool) *Log {
+func (d *Dir) newLog(topic string, partition int32, cfg *Config, configured bool) *Log {
 	l := &Log{d: d, topic: topic, partition: partition, id: folderName(topic, partition), epochs: &epochCache{}}
 	name := l.id
 	l.name.Store(&name)
-	l.cfg.Store(&cfg)
+	l.cfg.Store(cfg)
 	l.configured.Store(configured)
 	l.hw.Store(-1)
 	l.firstTxn.Store(math.MaxInt64)
@@ -234,7 +234,9 @@ func (l *Log) Config() Config { return *l.config() }
 func (l *Log) UpdateConfig(c Config) {
 	l.mu.Lock()
 	old := l.config()
-	l.cfg.Store(&c)
+	if *old != c {
+		l.cfg.Store(&c)
+	}
 	l.configured.Store(true)
 	if old.SegmentJitterMs != c.SegmentJitterMs || old.SegmentMs != c.SegmentMs {
 		l.rollJitter()
@@ -315,7 +317,11 @@ func (l *Log) needProducers() error {
 	if l.producers != nil {
 		return nil
 	}
-	p, err := l.loadProducers(l.list(), l.end.Load())
+	offs, err := l.snapshotOffsets()
+	if err != nil {
+		return l.d.fail(fmt.Errorf("load producer state: %w", err))
+	}
+	p, err := l.loadProducers(l.list(), l.end.Load(), offs)
 	if err != nil {
 		return l.d.fail(err)
 	}
@@ -379,7 +385,7 @@ func (l *Log) openSegment(base int64) error {
 		}
 	}
 	s.f, s.pinned = f, true
-	l.active, l.activeFile, l.newFile, l.indexStale = s, f, true, false
+	l.active, l.activeFile, l.newFile, l.indexStale = s, f, true, true
 	l.rollJitter()
 	segs := append(slices.Clone(l.list()), s)
 	l.segs.Store(&segs)
@@ -435,6 +441,15 @@ func (l *Log) seal(old *segment) error {
 	return nil
 }
 
+// closeFiles lets go of the files that opening the log has read: most partitions are not used soon.
+func (l *Log) closeFiles() {
+	for _, s := range l.list() {
+		if s.tryClose() {
+			l.d.files.drop(s.fitem)
+		}
+	}
+}
+
 // Roll begins a new segment, so that retention and compaction can reach what is in the log now.
 func (l *Log) Roll() error {
 	if err := l.check(); err != nil {
@@ -449,77 +464,6 @@ func (l *Log) Roll() error {
 		return err
 	}
 	l.d.syncer.kick(l)
-	return nil
-}
-
-// close flushes and closes; with clean, it leaves the files so that opening need not recover.
-func (l *Log) close(clean bool) error {
-	l.cleanMu.Lock()
-	defer l.cleanMu.Unlock()
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
-	var err error
-	if clean {
-		err = l.syncNow()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return nil
-	}
-	if clean && err == nil {
-		err = l.writeClean()
-	}
-	l.closed = true
-	l.wakeAll(ErrClosed)
-	for _, s := range l.list() {
-		err = errors.Join(err, s.close())
-	}
-	l.segs.Store(&[]*segment{})
-	l.activeFile, l.active = nil, nil
-	return err
-}
-
-// writeClean writes what an orderly close leaves behind. Call with mu held, after a sync.
-func (l *Log) writeClean() error {
-	s := l.active
-	if s.preallocated && l.activeFile != nil {
-		if err := l.activeFile.Truncate(s.size.Load()); err != nil {
-			return err
-		}
-	}
-	if l.activeFile != nil || l.indexStale {
-		s.imu.Lock()
-		err := s.writeIndexes("", true)
-		s.imu.Unlock()
-		if err == nil {
-			err = syncFile(l.d.fs, s.path(suffixTxnIndex))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if err := l.syncIndexes(l.unsyncedIdx); err != nil {
-		return err
-	}
-	l.unsyncedIdx = nil
-	if l.producers != nil || l.activeFile != nil {
-		if err := l.needProducers(); err != nil {
-			return err
-		}
-		l.producers.mapEnd = max(l.producers.mapEnd, l.end.Load())
-		if err := l.writeSnapshot(l.producers, false); err != nil {
-			return err
-		}
-	}
-	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
-		return err
-	}
-	if l.activeFile != nil || l.newFile || l.indexStale {
-		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

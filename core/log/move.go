@@ -167,7 +167,7 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 	defer func() {
 		if !swapped {
 			dir := to.dirPath()
-			_ = to.close(false)
+			_ = to.close()
 			if rerr := m.to.fs.RemoveAll(dir); rerr != nil {
 				m.to.log.Warn("cannot remove a partial copy", "folder", dir, "err", rerr)
 			}
@@ -250,7 +250,8 @@ func (m *Move) copy(to, from *Log, upTo int64, buf []byte) ([]byte, error) {
 
 // createFuture makes the log that a partition is copied to.
 func (d *Dir) createFuture(from *Log) (*Log, error) {
-	l := d.newLog(from.topic, from.partition, from.Config(), true)
+	cfg := from.Config()
+	l := d.newLog(from.topic, from.partition, &cfg, true)
 	l.topicID = from.topicID
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
@@ -265,7 +266,7 @@ func (d *Dir) createFuture(from *Log) (*Log, error) {
 		}
 	}
 	if err != nil {
-		_ = l.close(false)
+		_ = l.close()
 		_ = d.fs.RemoveAll(l.dirPath())
 		return nil, d.fail(fmt.Errorf("create partition %s: %w", name, err))
 	}

@@ -39,7 +39,7 @@ func BenchmarkOpen(b *testing.B) {
 				d.syncer.stop()
 				require.NoError(b, d.checkpoint())
 				for _, l := range d.Logs() {
-					require.NoError(b, l.close(false))
+					require.NoError(b, l.close())
 				}
 				require.NoError(b, d.lock.Close())
 			}

@@ -32,6 +32,8 @@ type Options struct {
 	DisableCleaner           bool          // log.cleaner.enable=false
 	MaxDecompressedBatchSize int           // bytes a client's batch may decompress to, batch.MaxDecompressed
 
+	treeSyncFrom int // treeSyncFrom; tests set it
+
 	// OnSync is told of each sync of a partition: its duration and result. It must not block.
 	OnSync func(took time.Duration, err error)
 }
@@ -65,6 +67,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.SyncWorkers <= 0 {
 		o.SyncWorkers = 32
+	}
+	if o.treeSyncFrom <= 0 {
+		o.treeSyncFrom = treeSyncFrom
 	}
 	if o.CleanerBufferBytes <= 0 {
 		o.CleanerBufferBytes = 128 << 20

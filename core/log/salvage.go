@@ -42,6 +42,7 @@ type damage struct {
 type findings struct {
 	end     int64 // where the good bytes end: less than the size for a torn tail
 	next    int64 // offset after the last good batch
+	whole   bool  // the file is as it was: sound, and no torn tail was cut off
 	damages []damage
 	patches []patch
 }
@@ -302,16 +303,16 @@ func (s *scan) repair(pos int64, h *head) {
 }
 
 // salvage scans a segment and brings its file in order.
-func (l *Log) salvage(s *segment, limit, recoveryPoint int64) error {
+func (l *Log) salvage(s *segment, limit, recoveryPoint int64) (findings, error) {
 	f, err := s.acquire()
 	if err != nil {
-		return err
+		return findings{}, err
 	}
 	defer s.release()
 	size := s.size.Load()
 	found, err := scanSegment(f, size, s.base, limit, recoveryPoint)
 	if err != nil {
-		return err
+		return found, err
 	}
 	torn := size - found.end
 	if torn > 0 && limit != math.MaxInt64 && found.next < limit {
@@ -322,18 +323,19 @@ func (l *Log) salvage(s *segment, limit, recoveryPoint int64) error {
 		if torn > 0 {
 			l.d.log.Warn("torn tail is cut off", "file", s.path(suffixLog), "position", found.end, "bytes", torn, "nextOffset", found.next)
 			if err := f.Truncate(found.end); err != nil {
-				return err
+				return found, err
 			}
 			s.size.Store(found.end)
-			return f.Sync()
+			return found, f.Sync()
 		}
-		return nil
+		found.whole = true
+		return found, nil
 	}
 	for _, d := range found.damages {
 		l.d.report(&CorruptionError{Topic: l.topic, Partition: l.partition, File: s.path(suffixLog), Position: d.pos, Length: d.length,
 			First: d.first, Next: d.next, Repaired: d.repaired})
 	}
-	return l.rewrite(s, f, &found)
+	return found, l.rewrite(s, f, &found)
 }
 
 // rewrite replaces a damaged segment by its good parts and keeps the original beside it. A crash on the way is finished by the

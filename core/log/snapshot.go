@@ -133,14 +133,10 @@ func (l *Log) removeSnapshots(drop func(offset int64) bool) error {
 	return err
 }
 
-// loadProducers brings the producer state up to the offset end: from the newest usable snapshot at or below it, then
+// loadProducers brings the producer state up to the offset end: from the newest usable snapshot of offs (rising) at or below it, then
 // from the headers of the batches that follow.
-func (l *Log) loadProducers(segs []*segment, end int64) (*producers, error) {
+func (l *Log) loadProducers(segs []*segment, end int64, offs []int64) (*producers, error) {
 	p := newProducers(l.d.opts.ProducerIDExpiration.Milliseconds())
-	offs, err := l.snapshotOffsets()
-	if err != nil {
-		return nil, fmt.Errorf("load producer state: %w", err)
-	}
 	start := l.start.Load()
 	p.mapEnd = start
 	for _, o := range slices.Backward(offs) {

@@ -99,7 +99,6 @@ func (s *segment) searchTime(ts, start int64) (int64, int64, int32, bool, error)
 	defer s.release()
 	r := readers.Get().(*batch.Reader)
 	defer readers.Put(r)
-	r.Limit = 0
 	var buf []byte
 	off, rts, epoch, found := NoOffset, int64(batch.NoTimestamp), NoEpoch, false
 	var rerr error
@@ -111,7 +110,10 @@ func (s *segment) searchTime(ts, start int64) (int64, int64, int32, bool, error)
 		if rerr = readFull(f, buf, pos); rerr != nil {
 			return false
 		}
-		if rerr = r.Reset(batch.Batch(buf)); rerr != nil {
+		var u unpacked
+		u, rerr = s.l.unpack(r, batch.Batch(buf), 0)
+		defer u.done(r)
+		if rerr != nil {
 			return false
 		}
 		for {

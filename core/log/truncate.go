@@ -207,7 +207,7 @@ func (l *Log) cutTo(offset int64) error {
 	}
 	kept := slices.Clone(segs[:keep+1])
 	l.segs.Store(&kept)
-	l.active, l.activeFile, l.activeDirty, l.newFile = s, f, true, true
+	l.active, l.activeFile, l.activeDirty, l.newFile, l.indexStale = s, f, true, true, true
 	// If the segment was empty its base says more than the batches do.
 	end = max(end, s.base)
 	l.end.Store(end)

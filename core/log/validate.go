@@ -16,7 +16,7 @@ var readers = sync.Pool{New: func() any { return new(batch.Reader) }}
 // corrected, recompressed when the topic's compression.type wants it (then into new memory).
 func (l *Log) validate(data []byte, o AppendOptions, cfg *Config) (incoming, error) {
 	in := incoming{data: data}
-	recompress := false
+	var out []byte // when a batch was recompressed
 	for rest := data; len(rest) > 0; {
 		b, r, err := batch.Next(rest)
 		if err != nil {
@@ -50,11 +50,15 @@ func (l *Log) validate(data []byte, o AppendOptions, cfg *Config) (incoming, err
 		if b.Codec() > batch.Zstd {
 			return in, fmt.Errorf("%w: codec %d", ErrUnsupportedCompression, b.Codec())
 		}
-		if err := l.checkRecords(b, o.Origin, cfg); err != nil {
+		recompress := cfg.CompressionType != CompressionProducer && cfg.CompressionType != b.Codec() && !b.IsControl()
+		if recompress && out == nil {
+			out = append(make([]byte, 0, len(data)), data[:len(data)-len(rest)-len(b)]...)
+		}
+		if out, err = l.checkRecords(b, o.Origin, cfg, out, recompress); err != nil {
 			return in, err
 		}
-		if t := cfg.CompressionType; t != CompressionProducer && t != b.Codec() && !b.IsControl() {
-			recompress = true
+		if out != nil && !recompress {
+			out = append(out, b...)
 		}
 	}
 	switch {
@@ -63,11 +67,7 @@ func (l *Log) validate(data []byte, o AppendOptions, cfg *Config) (incoming, err
 	case in.count > 1 && in.hasPID && o.Origin == Client:
 		return in, invalidRecord("an idempotent append must have exactly one record batch, got %d", in.count)
 	}
-	if recompress {
-		out, err := l.recompress(data, cfg)
-		if err != nil {
-			return in, err
-		}
+	if out != nil {
 		in.data = out
 	}
 	if o.Origin != Replica && int64(len(in.data)) > cfg.SegmentBytes {
@@ -100,22 +100,45 @@ func checkHeader(b batch.Batch, o Origin, partition string) error {
 	return nil
 }
 
-// checkRecords walks the records: offsets in sequence, keys on a compacted topic, timestamps in range.
-func (l *Log) checkRecords(b batch.Batch, o Origin, cfg *Config) error {
+// checkRecords walks the records: offsets in sequence, keys on a compacted topic, timestamps in range. With recompress it appends the batch
+// in the topic's codec to out, which it returns.
+func (l *Log) checkRecords(b batch.Batch, o Origin, cfg *Config, out []byte, recompress bool) ([]byte, error) {
 	r := readers.Get().(*batch.Reader)
 	defer readers.Put(r)
-	r.Limit = l.d.opts.MaxDecompressedBatchSize
-	if b.Codec() != batch.None {
-		// Decompressing keeps a processor busy anyhow; no more at once than there are bounds the memory it takes.
-		l.d.decompress <- struct{}{}
-		defer func() { <-l.d.decompress }()
+	u, err := l.unpack(r, b, l.d.opts.MaxDecompressedBatchSize)
+	defer u.done(r)
+	switch {
+	case errors.Is(err, ErrBusy):
+		return out, err
+	case errors.Is(err, batch.ErrTooLarge):
+		return out, fmt.Errorf("%w: %w", ErrMessageTooLarge, err)
+	case err != nil:
+		return out, invalidRecord("%s", err)
 	}
-	if err := r.Reset(b); err != nil {
-		if errors.Is(err, batch.ErrTooLarge) {
-			return fmt.Errorf("%w: %w", ErrMessageTooLarge, err)
+	if err := l.walkRecords(r, b, o, cfg); err != nil || !recompress {
+		return out, err
+	}
+	// As in Kafka, what a batch takes in the topic's codec is held to the limit again.
+	size := int64(batch.HeaderSize + len(r.Unpacked()))
+	at := len(out)
+	if cfg.CompressionType != batch.None {
+		if out, err = batch.Recode(out, b, cfg.CompressionType, cfg.codecLevel(cfg.CompressionType), r.Unpacked()); err != nil {
+			return out[:at], fmt.Errorf("recompress: %w", err)
 		}
-		return invalidRecord("%s", err)
+		size = int64(len(out) - at)
 	}
+	if size > cfg.MaxMessageBytes {
+		return out[:at], fmt.Errorf("%w: the record batch size in the append to %s is %d bytes in the topic's compression, which exceeds the maximum configured value of %d",
+			ErrMessageTooLarge, l.id, size, cfg.MaxMessageBytes)
+	}
+	if cfg.CompressionType == batch.None {
+		out, err = batch.Recode(out, b, batch.None, 0, r.Unpacked())
+	}
+	return out, err
+}
+
+// walkRecords is the part of checkRecords that looks at the records, and mends the batch's largest timestamp.
+func (l *Log) walkRecords(r *batch.Reader, b batch.Batch, o Origin, cfg *Config) error {
 	var bad *InvalidRecordError
 	fail := func(err error, i int32, format string, args ...any) {
 		if bad == nil {
@@ -186,42 +209,6 @@ func satSub(a, b int64) int64 {
 		return 0
 	}
 	return a - b
-}
-
-// recompress rebuilds the batches in the topic's codec.
-func (l *Log) recompress(data []byte, cfg *Config) ([]byte, error) {
-	r := readers.Get().(*batch.Reader)
-	defer readers.Put(r)
-	r.Limit = l.d.opts.MaxDecompressedBatchSize
-	out := make([]byte, 0, len(data))
-	for rest := data; len(rest) > 0; {
-		var b batch.Batch
-		b, rest, _ = batch.Next(rest)
-		if b.Codec() == cfg.CompressionType || b.IsControl() {
-			out = append(out, b...)
-			continue
-		}
-		w := rebuilder(b)
-		w.Codec, w.Level = cfg.CompressionType, cfg.codecLevel(cfg.CompressionType)
-		if err := r.Reset(b); err != nil {
-			return nil, invalidRecord("%s", err)
-		}
-		for {
-			rec, more := r.Next()
-			if !more {
-				break
-			}
-			w.AppendDelta(rec.OffsetDelta, rec.Timestamp, rec.Key, rec.Value, rec.Headers...)
-		}
-		if err := r.Err(); err != nil {
-			return nil, invalidRecord("%s", err)
-		}
-		var err error
-		if out, err = w.AppendTo(out); err != nil {
-			return nil, fmt.Errorf("recompress: %w", err)
-		}
-	}
-	return out, nil
 }
 
 // rebuilder is a builder that makes a batch like b.

@@ -146,6 +146,28 @@ func (w *Builder) build(dst []byte, lastDelta int32) ([]byte, error) {
 	return dst, nil
 }
 
+// Recode appends b with another codec to dst. Records are the decompressed records of b, and nothing else of it changes.
+func Recode(dst []byte, b Batch, codec Codec, level int, records []byte) ([]byte, error) {
+	at := len(dst)
+	dst = append(dst, b[:HeaderSize]...)
+	if level == 0 {
+		level = DefaultLevel
+	}
+	dst, err := Compress(dst, codec, level, records)
+	if err != nil {
+		return dst[:at], err
+	}
+	out := Batch(dst[at:])
+	if len(out)-Overhead > math.MaxInt32 {
+		return dst[:at], fmt.Errorf("build record batch: %d bytes do not fit the length field", len(out))
+	}
+	be := binary.BigEndian
+	be.PutUint32(out[OffsetLength:], uint32(len(out)-Overhead))
+	be.PutUint16(out[OffsetAttributes:], be.Uint16(b[OffsetAttributes:])&^AttrCodecMask|uint16(codec))
+	out.UpdateCRC()
+	return dst, nil
+}
+
 // SetLike takes over the settings of another builder, forgets the records and keeps the buffers.
 func (w *Builder) SetLike(o *Builder) {
 	recs := w.recs[:0]

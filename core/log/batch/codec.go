@@ -68,16 +68,22 @@ type lz4Decoder struct {
 }
 
 var (
-	gzipDecoders = sync.Pool{New: func() any { return new(gzipDecoder) }}
-	lz4Decoders  = sync.Pool{New: func() any { return &lz4Decoder{z: lz4.NewReader(nil)} }}
-	zstdDecoder  = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderLowmem(true))
-		if err != nil {
-			panic("batch: zstd decoder options: " + err.Error())
-		}
-		return d
-	})
+	gzipDecoders      = sync.Pool{New: func() any { return new(gzipDecoder) }}
+	lz4Decoders       = sync.Pool{New: func() any { return &lz4Decoder{z: lz4.NewReader(nil)} }}
+	zstdDecoder       = sync.OnceValue(func() *zstd.Decoder { return newZstdDecoder(false) })
+	zstdCappedDecoder = sync.OnceValue(func() *zstd.Decoder { return newZstdDecoder(true) })
 )
+
+// zstdCapped is the largest limit for which zstd is decoded into memory that is there beforehand.
+const zstdCapped = 4 << 20
+
+func newZstdDecoder(capped bool) *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(capped))
+	if err != nil {
+		panic("batch: zstd decoder options: " + err.Error())
+	}
+	return d
+}
 
 // Decompress appends the decompressed src to dst. It fails with ErrTooLarge past limit bytes (MaxDecompressed when
 // limit is 0 or larger than that), with ErrCorrupt when src is not what codec produces. It is safe for concurrent use.
@@ -116,6 +122,21 @@ func Decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) 
 		return readBounded(dst, d.z, codec, limit)
 	case Zstd:
 		base := len(dst)
+		if limit <= zstdCapped {
+			// The decoder fills what capacity there is, so that a claim of more costs nothing.
+			for room := min(limit, max(16*len(src), 64<<10)); ; room = limit {
+				dst = slices.Grow(dst, room)
+				out, err := zstdCappedDecoder().DecodeAll(src, dst[:base:base+room])
+				switch {
+				case err == nil:
+					return out, nil
+				case !errors.Is(err, zstd.ErrDecoderSizeExceeded) && !errors.Is(err, zstd.ErrWindowSizeExceeded):
+					return dst, corrupt(codec, err)
+				case room == limit:
+					return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
+				}
+			}
+		}
 		out, err := zstdDecoder().DecodeAll(src, dst)
 		switch {
 		case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):

@@ -30,6 +30,7 @@ type Reader struct {
 	Limit int
 
 	buf     []byte // decompressed records
+	whole   []byte // all records
 	data    []byte // what is left to parse
 	rec     Record
 	headers []Header
@@ -43,7 +44,7 @@ type Reader struct {
 
 // Reset begins a batch that passed Check (or Next), decompressing it when needed.
 func (r *Reader) Reset(b Batch) error {
-	r.err, r.left, r.data = nil, 0, nil
+	r.err, r.left, r.data, r.whole = nil, 0, nil, nil
 	if len(b) < HeaderSize {
 		r.err = ErrShort
 		return r.err
@@ -65,9 +66,15 @@ func (r *Reader) Reset(b Batch) error {
 		}
 		r.data = r.buf
 	}
-	r.left = n
+	r.left, r.whole = n, r.data
 	return nil
 }
+
+// Unpacked returns the decompressed records of the batch as a whole. They are valid until the next Reset.
+func (r *Reader) Unpacked() []byte { return r.whole }
+
+// Release drops the memory that the Reader keeps from batch to batch.
+func (r *Reader) Release() { r.buf, r.data, r.whole, r.left = nil, nil, nil, 0 }
 
 // Next returns the next record, or false at the end or on an error. The record is valid until the following call of
 // Next; its bytes are valid until Reset or as long as the batch's own.

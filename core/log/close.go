@@ -1,0 +1,255 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Close syncs everything, writes indexes, producer snapshots and checkpoints, and leaves the marker of an orderly close.
+// After a failure it only releases what it holds.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	d.mu.Unlock()
+	err := d.failure()
+	clean := err == nil
+	d.syncer.stop()
+	// From here on nobody else writes checkpoints: the logs about to be closed no longer know what belongs in them.
+	d.checkpointMu.Lock()
+	d.checkpointed = true
+	if clean {
+		err = errors.Join(d.writeStarts(), d.writeCleaner())
+	}
+	d.checkpointMu.Unlock()
+	if clean {
+		ends, cerr := d.closeClean()
+		err = errors.Join(err, cerr)
+		if err == nil {
+			err = d.writeOffsets(fileRecoveryPoint, ends)
+		}
+		if err == nil {
+			err = d.leaveCleanMarker()
+		}
+	} else {
+		err = errors.Join(err, d.each(d.Logs(), d.opts.SyncWorkers, func(_ int, l *Log) error { return l.close() }))
+	}
+	closed := ErrClosed
+	d.failed.CompareAndSwap(nil, &closed)
+	if d.lock == nil {
+		return err // it never opened
+	}
+	return errors.Join(err, d.lock.Close())
+}
+
+// closeClean closes the logs so that opening need not recover them, and returns where each ends. All files are written and synced
+// before the first one gets its name: the syncs of all partitions are one.
+func (d *Dir) closeClean() (map[topicPartition]int64, error) {
+	began, logs := time.Now(), d.Logs()
+	p := d.progress("closing partitions", len(logs))
+	defer p.stop()
+	closings := make([]closing, len(logs))
+	files, names := newSettlement(d), newSettlement(d)
+	err := d.each(logs, d.opts.SyncWorkers, func(i int, l *Log) error {
+		defer p.done.Add(1)
+		return closings[i].begin(l, files)
+	})
+	if err == nil {
+		p.next("syncing partitions")
+		err = files.commit()
+	}
+	if err == nil {
+		err = d.each(logs, d.opts.SyncWorkers, func(i int, _ *Log) error { return closings[i].putInPlace(names) })
+	}
+	if err == nil {
+		err = names.commit()
+	}
+	if err != nil {
+		err = d.broken(fmt.Errorf("close: %w", err)) // the waiters are told
+	}
+	ends := make(map[topicPartition]int64, len(logs))
+	for i, l := range logs {
+		ends[topicPartition{l.topic, l.partition}] = closings[i].end
+		err = errors.Join(err, closings[i].finish(err))
+	}
+	if err == nil {
+		d.log.Info("partitions are closed", "dir", d.path, "partitions", len(logs), "took", time.Since(began).Round(time.Millisecond))
+	}
+	return ends, err
+}
+
+// closing is the orderly close of one log, in steps that all logs of a directory take together. From begin to finish it holds cleanMu and
+// syncMu.
+type closing struct {
+	l       *Log
+	end     int64
+	dirty   []dirtyFile // records that were not synced
+	renames []string    // of temporary files that are to take the place of the real ones
+	was     bool        // closed before
+}
+
+// begin stops appends and writes what an orderly close leaves behind.
+func (c *closing) begin(l *Log, s *settlement) error {
+	c.l = l
+	l.cleanMu.Lock()
+	l.syncMu.Lock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c.end = l.end.Load()
+	if c.was = l.closed; c.was {
+		return nil
+	}
+	l.closed = true
+	if l.active.preallocated && l.activeFile != nil {
+		if err := l.activeFile.Truncate(l.active.size.Load()); err != nil {
+			return err
+		}
+	}
+	c.settleRecords(s)
+	if err := c.writeIndexes(s); err != nil {
+		return err
+	}
+	for _, seg := range l.unsyncedIdx {
+		for _, suffix := range []string{suffixIndex, suffixTimeIndex, suffixTxnIndex} {
+			s.file(seg.path(suffix))
+		}
+	}
+	if len(l.unsyncedIdx) > 0 {
+		s.dir(l.dirPath())
+	}
+	if l.producers != nil || l.indexStale {
+		if err := l.needProducers(); err != nil {
+			return err
+		}
+		l.producers.mapEnd = max(l.producers.mapEnd, c.end)
+		if err := l.writeSnapshot(l.producers, false); err != nil {
+			return err
+		}
+	}
+	written, err := l.epochs.writeAside(l.d.fs, l.dirPath())
+	if err != nil {
+		return err
+	}
+	if written {
+		s.file(l.file(fileEpochs) + suffixTmp)
+		c.renames = append(c.renames, l.file(fileEpochs))
+	}
+	return nil
+}
+
+// settleRecords has the records synced that are not.
+func (c *closing) settleRecords(s *settlement) {
+	l := c.l
+	c.dirty = l.dirtySealed
+	if l.activeDirty {
+		c.dirty = append(c.dirty, dirtyFile{l.active, l.activeFile})
+	}
+	for _, df := range c.dirty {
+		s.file(df.s.path(suffixLog))
+	}
+	if l.newFile {
+		s.dir(l.dirPath())
+	}
+	if l.newFolder {
+		s.file(l.file(fileTopicID))
+		s.dir(l.d.path)
+	}
+}
+
+// writeIndexes writes those of the active segment.
+func (c *closing) writeIndexes(s *settlement) error {
+	l := c.l
+	if !l.indexStale {
+		return nil
+	}
+	seg := l.active
+	seg.imu.Lock()
+	defer seg.imu.Unlock()
+	if err := seg.ensure(); err != nil {
+		return err
+	}
+	seg.addTime() // the last entry is the segment's largest timestamp
+	for suffix, p := range map[string][]byte{suffixIndex: formatOffsetIndex(seg.offsets), suffixTimeIndex: formatTimeIndex(seg.times)} {
+		if err := writeFile(l.d.fs, seg.path(suffix)+suffixTmp, p, false); err != nil {
+			return fmt.Errorf("write index: %w", err)
+		}
+		s.file(seg.path(suffix) + suffixTmp)
+		c.renames = append(c.renames, seg.path(suffix))
+	}
+	s.file(seg.path(suffixTxnIndex))
+	return nil
+}
+
+// putInPlace gives the files their names; their contents are durable.
+func (c *closing) putInPlace(s *settlement) error {
+	for _, df := range c.dirty {
+		// It is synced, but only the file that was written through is sure to tell of all that went wrong.
+		if err := df.f.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
+		}
+	}
+	for _, name := range c.renames {
+		if err := c.l.d.fs.Rename(name+suffixTmp, name); err != nil {
+			return err
+		}
+	}
+	if len(c.renames) > 0 {
+		s.dir(c.l.dirPath())
+	}
+	return nil
+}
+
+// finish tells those who wait, lets go of the files, and of the log's locks. failed is why the close is not orderly, or nil.
+func (c *closing) finish(failed error) error {
+	l := c.l
+	if l == nil {
+		return nil
+	}
+	defer l.cleanMu.Unlock()
+	defer l.syncMu.Unlock()
+	if c.was {
+		return nil
+	}
+	if failed == nil && c.end > l.synced.Load() {
+		l.synced.Store(c.end)
+		l.wake(c.end)
+		l.notify()
+	}
+	if failed != nil {
+		l.wakeAll(failed)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.letGo()
+}
+
+// close closes a log without leaving anything in order.
+func (l *Log) close() error {
+	l.cleanMu.Lock()
+	defer l.cleanMu.Unlock()
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	return l.letGo()
+}
+
+// letGo answers those who wait and closes the files. Call with mu held.
+func (l *Log) letGo() error {
+	l.wakeAll(ErrClosed)
+	var err error
+	for _, s := range l.list() {
+		err = errors.Join(err, s.close())
+	}
+	l.segs.Store(&[]*segment{})
+	l.activeFile, l.active = nil, nil
+	return err
+}

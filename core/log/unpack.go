@@ -1,0 +1,73 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/moldau-io/moldau/core/log/batch"
+)
+
+// A batch of a few bytes may unpack to batch.MaxDecompressed, and the broker must look at the records of every batch that it takes. What
+// that costs is bounded so that those who send such batches wait for each other and for nobody else:
+//
+//   - a batch gets smallUnpacked bytes first, on one of a directory's few slots; nearly all fit;
+//   - one that does not fit goes on to a slot of the whole process, of which there are far fewer than processors, and begins anew;
+//   - there, no more than maxUnpackQueue bytes of batches wait: the frames they came in take memory that all connections share. One
+//     more is refused with an error that makes clients try again.
+//
+// So at any time no more than (slots x smallUnpacked) + (large slots x MaxDecompressed) bytes are unpacked, beside the garbage of it.
+const (
+	smallUnpacked  = 4 << 20
+	maxUnpackQueue = 32 << 20
+)
+
+// largeUnpacks are the slots for batches that unpack to more than smallUnpacked, and largeQueued the bytes of the batches that have or want one.
+var (
+	largeUnpacks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4))
+	largeQueued  atomic.Int64
+)
+
+// unpacked is what a batch holds while its records are looked at.
+type unpacked struct {
+	slot   chan struct{} // nil for none
+	queued int64
+}
+
+// unpack makes r read the records of b, which may unpack to limit bytes (0: as many as are allowed at all). After use, done must be called.
+func (l *Log) unpack(r *batch.Reader, b batch.Batch, limit int) (unpacked, error) {
+	if limit <= 0 || limit > batch.MaxDecompressed {
+		limit = batch.MaxDecompressed
+	}
+	if r.Limit = limit; b.Codec() == batch.None {
+		return unpacked{}, r.Reset(b)
+	}
+	u := unpacked{slot: l.d.decompress}
+	u.slot <- struct{}{}
+	r.Limit = min(limit, smallUnpacked)
+	err := r.Reset(b)
+	if limit <= smallUnpacked || !errors.Is(err, batch.ErrTooLarge) {
+		return u, err
+	}
+	u.done(r)
+	if u = (unpacked{queued: int64(len(b))}); largeQueued.Add(u.queued) > maxUnpackQueue && u.queued < largeQueued.Load() {
+		u.done(r)
+		return unpacked{}, fmt.Errorf("%w: too many batches that unpack to more than %d bytes wait for their turn", ErrBusy, smallUnpacked)
+	}
+	largeUnpacks <- struct{}{}
+	u.slot = largeUnpacks
+	r.Limit = limit
+	return u, r.Reset(b)
+}
+
+// done gives back what unpack took, the memory too when there was much.
+func (u unpacked) done(r *batch.Reader) {
+	if u.queued > 0 {
+		r.Release()
+		largeQueued.Add(-u.queued)
+	}
+	if u.slot != nil {
+		<-u.slot
+	}
+}
