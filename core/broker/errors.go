@@ -34,6 +34,7 @@ var errorCodes = []struct {
 	{log.ErrNotFound, kerr.UnknownTopicOrPartition},
 	{log.ErrClosed, kerr.NotLeaderForPartition},
 	{log.ErrStorage, kerr.KafkaStorageError},
+	{log.ErrBusy, kerr.RequestTimedOut},
 	{replica.ErrNotLeader, kerr.NotLeaderForPartition},
 	{replica.ErrFencedEpoch, kerr.FencedLeaderEpoch},
 	{replica.ErrUnknownEpoch, kerr.UnknownLeaderEpoch},
