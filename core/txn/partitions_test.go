@@ -161,3 +161,36 @@ func TestAResignedShardAnswersThoseWhoWait(t *testing.T) {
 	r.step(Resigned{})
 	require.Equal(t, codeNotCoordinator, r.take("add").Code)
 }
+
+func TestAnAdditionWaitsWhileItsTransactionIsAborted(t *testing.T) {
+	r := newRig(t, Config{AbortCheckMs: 1000})
+	p := r.init("x")
+	require.Zero(t, r.add("x", p.ProducerID, 0, 2, tp("a", 0)))
+	r.now = r.now.Add(61 * time.Second)
+	r.step(Tick{})
+	require.Len(t, r.batches, 1)
+	r.ask("add", "x", p, 100, tp("b", 0))
+	r.settle(nil)
+	r.unanswered("add")
+	r.mark(0)
+	require.Equal(t, codeConcurrentTransactions, r.take("add").Code, "who is fenced by an end learns it when that is durable")
+	r.settle(nil)
+	r.ask("add", "x", p, 100, tp("b", 0))
+	require.Equal(t, codeProducerFenced, r.take("add").Code)
+	require.Equal(t, CompleteAbort, r.state("x").State)
+}
+
+func TestAnAdditionGoesOnWhenTheEndThatItWaitsForIsLost(t *testing.T) {
+	r := newRig(t, Config{})
+	p := r.init("x")
+	require.Zero(t, r.add("x", p.ProducerID, 0, 2, tp("a", 0)))
+	r.step(EndTxn{TransactionalID: "x", ProducerID: p.ProducerID, Commit: true, Version: 2, SpareID: -1, Reply: r.reply("end")})
+	r.ask("add", "x", p, 100, tp("b", 0))
+	b := r.batches[0]
+	r.batches = nil
+	r.step(Appended{Seq: b.Seq, Err: errDisk})
+	require.NotZero(t, r.take("end").Code)
+	r.settle(nil)
+	require.Zero(t, r.take("add").Code)
+	require.Equal(t, []TopicPartition{tp("a", 0), tp("b", 0)}, r.state("x").Partitions)
+}

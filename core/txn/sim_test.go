@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -457,10 +459,14 @@ func (s *sim) check() {
 	}
 }
 
+// MOLDAU_SEEDS=n runs n seeds.
 func TestRandomHistoriesKeepTransactionsWhole(t *testing.T) {
 	seeds := 400
 	if testing.Short() {
 		seeds = 50
+	}
+	if n, err := strconv.Atoi(os.Getenv("MOLDAU_SEEDS")); err == nil {
+		seeds = n
 	}
 	committed := 0
 	for seed := range seeds {
