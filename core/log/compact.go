@@ -248,7 +248,9 @@ func (c *compaction) buildKeys(segs []*segment, from int64) error {
 			if txns.isAborted(b) {
 				return true, nil
 			}
-			if err := c.reader.Reset(b); err != nil {
+			u, err := c.l.unpack(&c.reader, b, 0, true)
+			defer u.done(&c.reader)
+			if err != nil {
 				return false, err
 			}
 			for {
@@ -384,13 +386,12 @@ func (c *compaction) filter(w *segmentWriter, b batch.Batch) error {
 		}
 		return nil
 	}
-	if err := c.reader.Reset(b); err != nil {
-		return err
-	}
+	u, err := c.l.unpack(&c.reader, b, 0, true)
 	kept, tombstones := 0, false
-	for {
+	for err == nil {
 		rec, more := c.reader.Next()
 		if !more {
+			err = c.reader.Err()
 			break
 		}
 		if c.keeps(rec, expired) {
@@ -398,7 +399,8 @@ func (c *compaction) filter(w *segmentWriter, b batch.Batch) error {
 			tombstones = tombstones || rec.Value == nil
 		}
 	}
-	if err := c.reader.Err(); err != nil {
+	u.done(&c.reader) // before rebuild, which unpacks it again
+	if err != nil {
 		return err
 	}
 	stamp := tombstones && !stamped && known
@@ -431,7 +433,9 @@ func (c *compaction) rebuild(w *segmentWriter, b batch.Batch, stamp, expired boo
 	if stamp {
 		bl.HasHorizon, bl.DeleteHorizon = true, satAdd(c.now, c.cfg.DeleteRetentionMs)
 	}
-	if err := c.reader.Reset(b); err != nil {
+	u, err := c.l.unpack(&c.reader, b, 0, true)
+	defer u.done(&c.reader)
+	if err != nil {
 		return err
 	}
 	for {

@@ -111,7 +111,7 @@ func (s *segment) searchTime(ts, start int64) (int64, int64, int32, bool, error)
 			return false
 		}
 		var u unpacked
-		u, rerr = s.l.unpack(r, batch.Batch(buf), 0)
+		u, rerr = s.l.unpack(r, batch.Batch(buf), 0, false)
 		defer u.done(r)
 		if rerr != nil {
 			return false

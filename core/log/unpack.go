@@ -23,51 +23,68 @@ const (
 	maxUnpackQueue = 32 << 20
 )
 
-// largeUnpacks are the slots for batches that unpack to more than smallUnpacked, and largeQueued the bytes of the batches that have or want one.
+// largeUnpacks are the slots for batches that unpack to more than smallUnpacked, each with its memory, nil at first, and largeQueued the bytes
+// of the batches that have or want one.
 var (
-	largeUnpacks = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/4))
-	largeQueued  atomic.Int64
+	largeUnpacks = func() chan []byte {
+		c := make(chan []byte, max(1, runtime.GOMAXPROCS(0)/4))
+		for range cap(c) {
+			c <- nil
+		}
+		return c
+	}()
+	largeQueued atomic.Int64
 )
 
 // unpacked is what a batch holds while its records are looked at.
 type unpacked struct {
-	slot   chan struct{} // nil for none
-	queued int64
+	small  chan struct{} // a slot is taken here
+	queued int64         // bytes of the batch in largeQueued
+	large  bool          // a slot of largeUnpacks is taken
 }
 
-// unpack makes r read the records of b, which may unpack to limit bytes (0: as many as are allowed at all). After use, done must be called.
-func (l *Log) unpack(r *batch.Reader, b batch.Batch, limit int) (unpacked, error) {
+// unpack makes r read the records of b, which may unpack to limit bytes (0: as many as are allowed at all). After use, done must be called, also
+// after an error. With patience it waits however many there are.
+func (l *Log) unpack(r *batch.Reader, b batch.Batch, limit int, patience bool) (unpacked, error) {
 	if limit <= 0 || limit > batch.MaxDecompressed {
 		limit = batch.MaxDecompressed
 	}
 	if r.Limit = limit; b.Codec() == batch.None {
 		return unpacked{}, r.Reset(b)
 	}
-	u := unpacked{slot: l.d.decompress}
-	u.slot <- struct{}{}
+	u := unpacked{small: l.d.decompress}
+	u.small <- struct{}{}
 	r.Limit = min(limit, smallUnpacked)
 	err := r.Reset(b)
 	if limit <= smallUnpacked || !errors.Is(err, batch.ErrTooLarge) {
 		return u, err
 	}
 	u.done(r)
-	if u = (unpacked{queued: int64(len(b))}); largeQueued.Add(u.queued) > maxUnpackQueue && u.queued < largeQueued.Load() {
-		u.done(r)
-		return unpacked{}, fmt.Errorf("%w: too many batches that unpack to more than %d bytes wait for their turn", ErrBusy, smallUnpacked)
+	u = unpacked{queued: int64(len(b))}
+	if all := largeQueued.Add(u.queued); all > maxUnpackQueue && all > u.queued && !patience {
+		return u, fmt.Errorf("%w: too many batches that unpack to more than %d bytes wait for their turn", ErrBusy, smallUnpacked)
 	}
-	largeUnpacks <- struct{}{}
-	u.slot = largeUnpacks
+	buf := <-largeUnpacks
+	if cap(buf) < limit+512 {
+		buf = make([]byte, 0, limit+512) // at once: growing would leave as much again to the collector
+	}
+	u.large = true
+	r.Lend(buf)
 	r.Limit = limit
 	return u, r.Reset(b)
 }
 
-// done gives back what unpack took, the memory too when there was much.
+// done gives back what unpack took. The memory of a large batch stays for the next one that waits.
 func (u unpacked) done(r *batch.Reader) {
-	if u.queued > 0 {
-		r.Release()
-		largeQueued.Add(-u.queued)
+	left := largeQueued.Add(-u.queued)
+	if u.large {
+		buf := r.Return()
+		if left == 0 {
+			buf = nil
+		}
+		largeUnpacks <- buf
 	}
-	if u.slot != nil {
-		<-u.slot
+	if u.small != nil {
+		<-u.small
 	}
 }

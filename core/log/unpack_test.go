@@ -78,7 +78,7 @@ func TestRecompressedBatchesDifferOnlyInTheirCodec(t *testing.T) {
 func TestBombsWaitForEachOther(t *testing.T) {
 	l := newTestLog(t, Options{}, DefaultConfig())
 	for range cap(largeUnpacks) {
-		largeUnpacks <- struct{}{}
+		<-largeUnpacks
 	}
 	var wg sync.WaitGroup
 	var bombs [][]byte
@@ -111,7 +111,7 @@ func TestBombsWaitForEachOther(t *testing.T) {
 	largeQueued.Add(-maxUnpackQueue)
 
 	for range cap(largeUnpacks) {
-		<-largeUnpacks
+		largeUnpacks <- nil
 	}
 	wg.Wait()
 	require.Zero(t, largeQueued.Load())
@@ -121,6 +121,26 @@ func TestBombsWaitForEachOther(t *testing.T) {
 	off, _, _, _, err := l.OffsetForTimestamp(1)
 	require.NoError(t, err)
 	require.Zero(t, off)
+}
+
+func TestBombsAreCompacted(t *testing.T) {
+	cfg := compactedConfig()
+	cfg.SegmentBytes = 10 << 20
+	l := newTestLog(t, Options{}, cfg)
+	for _, c := range []batch.Codec{batch.Gzip, batch.LZ4, batch.Zstd} {
+		w := batch.Builder{Codec: c}
+		w.Append(time.Now().UnixMilli(), []byte("bomb"), make([]byte, 8<<20))
+		w.Append(time.Now().UnixMilli(), []byte(c.String()), []byte("stays"))
+		mustAppend(t, l, w.MustBuild()) // all but the last are rebuilt without their bomb
+	}
+	require.NoError(t, l.Roll())
+	require.NoError(t, l.Compact(t.Context()))
+	require.Zero(t, largeQueued.Load())
+	var got []string
+	for _, p := range pairs(t, l) {
+		got = append(got, p[:min(len(p), 8)])
+	}
+	require.Equal(t, []string{"1:gzip=s", "3:lz4=st", "4:bomb=\x00", "5:zstd=s"}, got)
 }
 
 // TestGigabytesAreRefusedInLittleMemory: nothing that a batch claims or unpacks to is believed before it has been bounded.

@@ -105,7 +105,7 @@ func checkHeader(b batch.Batch, o Origin, partition string) error {
 func (l *Log) checkRecords(b batch.Batch, o Origin, cfg *Config, out []byte, recompress bool) ([]byte, error) {
 	r := readers.Get().(*batch.Reader)
 	defer readers.Put(r)
-	u, err := l.unpack(r, b, l.d.opts.MaxDecompressedBatchSize)
+	u, err := l.unpack(r, b, l.d.opts.MaxDecompressedBatchSize, o != Client)
 	defer u.done(r)
 	switch {
 	case errors.Is(err, ErrBusy):

@@ -101,7 +101,11 @@ func (w *Builder) AppendToLast(dst []byte, lastDelta int32, maxTimestamp int64) 
 
 func (w *Builder) build(dst []byte, lastDelta int32) ([]byte, error) {
 	at := len(dst)
-	dst = slices.Grow(dst, HeaderSize+len(w.recs))[:at+HeaderSize]
+	room := HeaderSize
+	if w.Codec == None {
+		room += len(w.recs)
+	}
+	dst = slices.Grow(dst, room)[:at+HeaderSize]
 	if w.count > 0 {
 		level := w.Level
 		if level == 0 {

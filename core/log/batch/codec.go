@@ -122,9 +122,9 @@ func Decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) 
 		return readBounded(dst, d.z, codec, limit)
 	case Zstd:
 		base := len(dst)
-		if limit <= zstdCapped {
+		if limit <= zstdCapped || cap(dst)-base >= limit {
 			// The decoder fills what capacity there is, so that a claim of more costs nothing.
-			for room := min(limit, max(16*len(src), 64<<10)); ; room = limit {
+			for room := min(limit, max(16*len(src), 64<<10, cap(dst)-base)); ; room = limit {
 				dst = slices.Grow(dst, room)
 				out, err := zstdCappedDecoder().DecodeAll(src, dst[:base:base+room])
 				switch {
@@ -159,7 +159,7 @@ func readBounded(dst []byte, r io.Reader, codec Codec, limit int) ([]byte, error
 	base := len(dst)
 	for {
 		if cap(dst)-len(dst) < 512 {
-			dst = slices.Grow(dst, max(4096, len(dst)-base))
+			dst = slices.Grow(dst, min(max(4096, len(dst)-base), limit-(len(dst)-base)+512))
 		}
 		n, err := r.Read(dst[len(dst):cap(dst)])
 		dst = dst[:len(dst)+n]

@@ -30,6 +30,7 @@ type Reader struct {
 	Limit int
 
 	buf     []byte // decompressed records
+	lent    bool   // buf is from Lend
 	whole   []byte // all records
 	data    []byte // what is left to parse
 	rec     Record
@@ -58,7 +59,7 @@ func (r *Reader) Reset(b Batch) error {
 	if c := b.Codec(); c == None {
 		r.data = b.RawRecords()
 	} else if n > 0 {
-		if cap(r.buf) > 4<<20 {
+		if cap(r.buf) > 5<<20 && !r.lent {
 			r.buf = nil // one huge batch must not pin its memory for ever
 		}
 		if r.buf, r.err = Decompress(r.buf[:0], c, b.RawRecords(), r.Limit); r.err != nil {
@@ -73,8 +74,15 @@ func (r *Reader) Reset(b Batch) error {
 // Unpacked returns the decompressed records of the batch as a whole. They are valid until the next Reset.
 func (r *Reader) Unpacked() []byte { return r.whole }
 
-// Release drops the memory that the Reader keeps from batch to batch.
-func (r *Reader) Release() { r.buf, r.data, r.whole, r.left = nil, nil, nil, 0 }
+// Lend gives the Reader memory to decompress into, and Return takes it back: perhaps larger, as the Reader made it.
+func (r *Reader) Lend(buf []byte) { r.buf, r.lent = buf[:0], true }
+
+// Return ends Lend. The records of the last batch are no longer valid.
+func (r *Reader) Return() []byte {
+	buf := r.buf
+	r.buf, r.data, r.whole, r.left, r.lent = nil, nil, nil, 0, false
+	return buf
+}
 
 // Next returns the next record, or false at the end or on an error. The record is valid until the following call of
 // Next; its bytes are valid until Reset or as long as the batch's own.
