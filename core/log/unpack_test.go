@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
 	"github.com/moldau-io/moldau/core/log/batch"
@@ -134,6 +135,7 @@ func TestBombsAreCompacted(t *testing.T) {
 		mustAppend(t, l, w.MustBuild()) // all but the last are rebuilt without their bomb
 	}
 	require.NoError(t, l.Roll())
+	l.SetHighWatermark(l.EndOffset())
 	require.NoError(t, l.Compact(t.Context()))
 	require.Zero(t, largeQueued.Load())
 	var got []string
@@ -158,6 +160,30 @@ func TestGigabytesAreRefusedInLittleMemory(t *testing.T) {
 	for range 50 {
 		_, err := batch.Decompress(nil, batch.Zstd, batch.Batch(small).RawRecords(), 100<<10)
 		require.ErrorIs(t, err, batch.ErrTooLarge)
+	}
+	// A stream that does not say how much it holds, as Java's do not.
+	for _, size := range []int{100, 64 << 10, 3 << 20, 100 << 20} {
+		var stream bytes.Buffer
+		z, err := zstd.NewWriter(&stream, zstd.WithEncoderConcurrency(1))
+		require.NoError(t, err)
+		for left := size; left > 0; left -= min(left, 1000) {
+			_, err := z.Write(make([]byte, min(left, 1000)))
+			require.NoError(t, err)
+		}
+		require.NoError(t, z.Close())
+		for _, limit := range []int{50, 100, 1 << 20, 4 << 20} {
+			out, err := batch.Decompress(nil, batch.Zstd, stream.Bytes(), limit)
+			if size > limit {
+				require.ErrorIs(t, err, batch.ErrTooLarge, "%d %d", size, limit)
+				continue
+			}
+			require.NoError(t, err)
+			require.Len(t, out, size)
+		}
+		_, err = batch.Decompress(nil, batch.Zstd, stream.Bytes()[:stream.Len()-3], 4<<20)
+		if size <= 4<<20 {
+			require.ErrorIs(t, err, batch.ErrCorrupt)
+		}
 	}
 	runtime.ReadMemStats(&after)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(300<<20))

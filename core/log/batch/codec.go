@@ -68,17 +68,19 @@ type lz4Decoder struct {
 }
 
 var (
-	gzipDecoders      = sync.Pool{New: func() any { return new(gzipDecoder) }}
-	lz4Decoders       = sync.Pool{New: func() any { return &lz4Decoder{z: lz4.NewReader(nil)} }}
-	zstdDecoder       = sync.OnceValue(func() *zstd.Decoder { return newZstdDecoder(false) })
-	zstdCappedDecoder = sync.OnceValue(func() *zstd.Decoder { return newZstdDecoder(true) })
+	gzipDecoders = sync.Pool{New: func() any { return new(gzipDecoder) }}
+	lz4Decoders  = sync.Pool{New: func() any { return &lz4Decoder{z: lz4.NewReader(nil)} }}
+	zstdStreams  = sync.Pool{New: func() any { return &zstdStream{z: newZstdDecoder(zstd.WithDecoderConcurrency(1))} }}
+	zstdDecoder  = sync.OnceValue(func() *zstd.Decoder { return newZstdDecoder(zstd.WithDecodeAllCapLimit(true)) })
 )
 
-// zstdCapped is the largest limit for which zstd is decoded into memory that is there beforehand.
-const zstdCapped = 4 << 20
+type zstdStream struct {
+	in bytes.Reader
+	z  *zstd.Decoder
+}
 
-func newZstdDecoder(capped bool) *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(capped))
+func newZstdDecoder(o zstd.DOption) *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxDecompressed), zstd.WithDecoderLowmem(true), o)
 	if err != nil {
 		panic("batch: zstd decoder options: " + err.Error())
 	}
@@ -121,32 +123,7 @@ func Decompress(dst []byte, codec Codec, src []byte, limit int) ([]byte, error) 
 		d.z.Reset(&d.in)
 		return readBounded(dst, d.z, codec, limit)
 	case Zstd:
-		base := len(dst)
-		if limit <= zstdCapped || cap(dst)-base >= limit {
-			// The decoder fills what capacity there is, so that a claim of more costs nothing.
-			for room := min(limit, max(16*len(src), 64<<10, cap(dst)-base)); ; room = limit {
-				dst = slices.Grow(dst, room)
-				out, err := zstdCappedDecoder().DecodeAll(src, dst[:base:base+room])
-				switch {
-				case err == nil:
-					return out, nil
-				case !errors.Is(err, zstd.ErrDecoderSizeExceeded) && !errors.Is(err, zstd.ErrWindowSizeExceeded):
-					return dst, corrupt(codec, err)
-				case room == limit:
-					return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
-				}
-			}
-		}
-		out, err := zstdDecoder().DecodeAll(src, dst)
-		switch {
-		case errors.Is(err, zstd.ErrDecoderSizeExceeded), errors.Is(err, zstd.ErrWindowSizeExceeded):
-			return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
-		case err != nil:
-			return dst, corrupt(codec, err)
-		case len(out)-base > limit:
-			return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
-		}
-		return out, nil
+		return decompressZstd(dst, src, limit)
 	}
 	return dst, fmt.Errorf("%w %d", ErrCodec, int8(codec))
 }
@@ -174,6 +151,43 @@ func readBounded(dst []byte, r io.Reader, codec Codec, limit int) ([]byte, error
 		}
 	}
 }
+
+// decompressZstd decodes into memory that is there beforehand: as much as a frame says that it holds, or a guess where it does not say, as Java's
+// do not. What does not fit is decoded again bit by bit, so that no frame makes memory be taken for more than it turns out to hold.
+func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
+	var h zstd.Header
+	if err := h.Decode(src); err != nil {
+		return dst, corrupt(Zstd, err)
+	}
+	room := max(16*len(src), 64<<10)
+	if h.HasFCS {
+		if h.FrameContentSize > uint64(limit) {
+			return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
+		}
+		room = int(h.FrameContentSize)
+	}
+	base := len(dst)
+	if room = min(room, limit); room <= zstdGuess || cap(dst)-base >= room {
+		dst = slices.Grow(dst, room)
+		if out, err := zstdDecoder().DecodeAll(src, dst[:base:base+room]); err == nil {
+			return out, nil
+		}
+	}
+	d := zstdStreams.Get().(*zstdStream)
+	defer zstdStreams.Put(d)
+	d.in.Reset(src)
+	if err := d.z.Reset(&d.in); err != nil {
+		return dst, corrupt(Zstd, err)
+	}
+	out, err := readBounded(dst, d.z, Zstd, limit)
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
+	}
+	return out, err
+}
+
+// zstdGuess is the most memory that is made ready on a frame's word.
+const zstdGuess = 4 << 20
 
 func decompressSnappy(dst, src []byte, limit int) ([]byte, error) {
 	base := len(dst)
