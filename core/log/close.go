@@ -36,7 +36,7 @@ func (d *Dir) Close() error {
 			err = d.leaveCleanMarker()
 		}
 	} else {
-		err = errors.Join(err, d.each(d.Logs(), d.opts.SyncWorkers, func(_ int, l *Log) error { return l.close() }))
+		err = errors.Join(err, d.each(d.Logs(), func(_ int, l *Log) error { return l.close() }))
 	}
 	closed := ErrClosed
 	d.failed.CompareAndSwap(nil, &closed)
@@ -46,27 +46,20 @@ func (d *Dir) Close() error {
 	return errors.Join(err, d.lock.Close())
 }
 
-// closeClean closes the logs so that opening need not recover them, and returns where each ends. All files are written and synced
-// before the first one gets its name: the syncs of all partitions are one.
+// closeClean closes the logs so that opening need not recover them, and returns where each ends. The syncs of all partitions are one.
 func (d *Dir) closeClean() (map[topicPartition]int64, error) {
 	began, logs := time.Now(), d.Logs()
 	p := d.progress("closing partitions", len(logs))
 	defer p.stop()
 	closings := make([]closing, len(logs))
-	files, names := newSettlement(d), newSettlement(d)
-	err := d.each(logs, d.opts.SyncWorkers, func(i int, l *Log) error {
+	st := newSettlement(d)
+	err := d.each(logs, func(i int, l *Log) error {
 		defer p.done.Add(1)
-		return closings[i].begin(l, files)
+		return closings[i].begin(l, st)
 	})
 	if err == nil {
 		p.next("syncing partitions")
-		err = files.commit()
-	}
-	if err == nil {
-		err = d.each(logs, d.opts.SyncWorkers, func(i int, _ *Log) error { return closings[i].putInPlace(names) })
-	}
-	if err == nil {
-		err = names.commit()
+		err = st.commit()
 	}
 	if err != nil {
 		err = d.broken(fmt.Errorf("close: %w", err)) // the waiters are told
@@ -82,14 +75,11 @@ func (d *Dir) closeClean() (map[topicPartition]int64, error) {
 	return ends, err
 }
 
-// closing is the orderly close of one log, in steps that all logs of a directory take together. From begin to finish it holds cleanMu and
-// syncMu.
+// closing is the orderly close of one log, together with all others of a directory. From begin to finish it holds cleanMu and syncMu.
 type closing struct {
-	l       *Log
-	end     int64
-	dirty   []dirtyFile // records that were not synced
-	renames []string    // of temporary files that are to take the place of the real ones
-	was     bool        // closed before
+	l   *Log
+	end int64
+	was bool // closed before
 }
 
 // begin stops appends and writes what an orderly close leaves behind.
@@ -135,8 +125,8 @@ func (c *closing) begin(l *Log, s *settlement) error {
 		return err
 	}
 	if written {
-		s.file(l.file(fileEpochs) + suffixTmp)
-		c.renames = append(c.renames, l.file(fileEpochs))
+		s.replace(l.file(fileEpochs))
+		s.dir(l.dirPath())
 	}
 	return nil
 }
@@ -144,12 +134,11 @@ func (c *closing) begin(l *Log, s *settlement) error {
 // settleRecords has the records synced that are not.
 func (c *closing) settleRecords(s *settlement) {
 	l := c.l
-	c.dirty = l.dirtySealed
-	if l.activeDirty {
-		c.dirty = append(c.dirty, dirtyFile{l.active, l.activeFile})
+	for _, df := range l.dirtySealed {
+		s.written(df)
 	}
-	for _, df := range c.dirty {
-		s.file(df.s.path(suffixLog))
+	if l.activeDirty {
+		s.written(dirtyFile{l.active, l.activeFile})
 	}
 	if l.newFile {
 		s.dir(l.dirPath())
@@ -174,32 +163,13 @@ func (c *closing) writeIndexes(s *settlement) error {
 	}
 	seg.addTime() // the last entry is the segment's largest timestamp
 	for suffix, p := range map[string][]byte{suffixIndex: formatOffsetIndex(seg.offsets), suffixTimeIndex: formatTimeIndex(seg.times)} {
-		if err := writeFile(l.d.fs, seg.path(suffix)+suffixTmp, p, false); err != nil {
+		// In place: after a crash those of the active segment are made anew.
+		if err := s.overwrite(seg.path(suffix), p); err != nil {
 			return fmt.Errorf("write index: %w", err)
 		}
-		s.file(seg.path(suffix) + suffixTmp)
-		c.renames = append(c.renames, seg.path(suffix))
 	}
 	s.file(seg.path(suffixTxnIndex))
-	return nil
-}
-
-// putInPlace gives the files their names; their contents are durable.
-func (c *closing) putInPlace(s *settlement) error {
-	for _, df := range c.dirty {
-		// It is synced, but only the file that was written through is sure to tell of all that went wrong.
-		if err := df.f.Sync(); err != nil {
-			return fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
-		}
-	}
-	for _, name := range c.renames {
-		if err := c.l.d.fs.Rename(name+suffixTmp, name); err != nil {
-			return err
-		}
-	}
-	if len(c.renames) > 0 {
-		s.dir(c.l.dirPath())
-	}
+	s.dir(l.dirPath()) // also what recovery has removed
 	return nil
 }
 

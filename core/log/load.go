@@ -315,14 +315,14 @@ func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement)
 			}
 		}
 		changed := false
-		if end, changed, err = l.reindex(s, p, fo.has[offsetName(s.base, suffixTxnIndex)]); err != nil {
+		if end, changed, err = l.reindex(s, p, fo.has[offsetName(s.base, suffixTxnIndex)], st); err != nil {
 			return fmt.Errorf("recover %s: %w", s.path(suffixLog), err)
 		}
 		names = names || changed
 	}
 	p.truncateStart(l.start.Load())
-	if slices.Contains(fo.snapshots, end) {
-		p.snapAt = end
+	if slices.Contains(fo.snapshots, end) && st.has(l.file(offsetName(end, suffixSnapshot)), p.encode()) {
+		p.snapAt = end // closing need not write it again
 	}
 	l.producers = p
 	l.publishTxn()
@@ -338,7 +338,7 @@ func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement)
 
 // reindex rebuilds the indexes of a recovered segment and applies its batches to the producer state. It returns the offset
 // that follows the segment, and whether files came or went. hasTxns says that there is a transaction index.
-func (l *Log) reindex(s *segment, p *producers, hasTxns bool) (end int64, changed bool, err error) {
+func (l *Log) reindex(s *segment, p *producers, hasTxns bool, st *settlement) (end int64, changed bool, err error) {
 	f, err := s.acquire()
 	if err != nil {
 		return 0, false, err
@@ -368,7 +368,7 @@ func (l *Log) reindex(s *segment, p *producers, hasTxns bool) (end int64, change
 	if err = errors.Join(err, aerr); err != nil {
 		return 0, false, err
 	}
-	if changed, err = s.reindexTxns(aborted, hasTxns); err != nil {
+	if changed, err = s.reindexTxns(aborted, hasTxns, st); err != nil {
 		return 0, false, err
 	}
 	s.loaded, s.maxKnown = true, true
@@ -377,15 +377,19 @@ func (l *Log) reindex(s *segment, p *producers, hasTxns bool) (end int64, change
 		l.indexStale = true
 		return end, changed, nil
 	}
-	if err := s.writeIndexes("", true); err != nil {
-		return 0, false, err
+	s.addTime()
+	for suffix, p := range map[string][]byte{suffixIndex: formatOffsetIndex(s.offsets), suffixTimeIndex: formatTimeIndex(s.times)} {
+		if err := st.put(s.path(suffix), p); err != nil {
+			return 0, false, fmt.Errorf("write index: %w", err)
+		}
 	}
+	s.saved = true
 	l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))
 	return end, true, nil
 }
 
-// reindexTxns writes the transaction index of a recovered segment when it is not what is there. has says that there is one.
-func (s *segment) reindexTxns(aborted []AbortedTxn, has bool) (changed bool, err error) {
+// reindexTxns brings the transaction index of a recovered segment in order. has says that there is one.
+func (s *segment) reindexTxns(aborted []AbortedTxn, has bool, st *settlement) (changed bool, err error) {
 	name := s.path(suffixTxnIndex)
 	if len(aborted) == 0 {
 		if !has {
@@ -394,5 +398,5 @@ func (s *segment) reindexTxns(aborted []AbortedTxn, has bool) (changed bool, err
 		return true, removeIfExists(s.l.d.fs, name)
 	}
 	s.aborts.Store(2)
-	return true, s.writeBeside(name, formatTxnIndex(aborted), true)
+	return true, st.put(name, formatTxnIndex(aborted))
 }

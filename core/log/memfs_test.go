@@ -42,6 +42,8 @@ type memFS struct {
 	ignore func(site string) bool
 	seen   map[string][]int
 	locked map[string]bool
+	// tree says that it can sync all at once.
+	tree bool
 }
 
 // memOp is an operation as judge sees it.
@@ -348,6 +350,35 @@ func (m *memFS) SyncDir(name string) error {
 	return nil
 }
 
+func (m *memFS) SyncTree(name string) (done bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.tree {
+		return false, nil
+	}
+	skip, err := m.syncOp("synctree", name)
+	if err != nil || skip {
+		return err == nil, err
+	}
+	m.root.sync()
+	return true, nil
+}
+
+// sync makes a directory and all below it durable.
+func (d *memDir) sync() {
+	for _, op := range d.journal {
+		op.apply(d.durable)
+	}
+	d.journal = nil
+	for _, n := range d.now {
+		if n.sub != nil {
+			n.sub.sync()
+			continue
+		}
+		n.durable, n.journal = slices.Clone(n.data), nil
+	}
+}
+
 type memLock struct {
 	m    *memFS
 	name string
@@ -491,11 +522,11 @@ func (m *memFS) crashWith(r *rand.Rand, files, dirs int) *memFS {
 	defer m.mu.Unlock()
 	if files == 1 && dirs == 1 {
 		// Only the process died: what was not synced is still there, and still not synced.
-		out := &memFS{root: m.root.clone(map[*memNode]*memNode{}), capacity: m.capacity}
+		out := &memFS{root: m.root.clone(map[*memNode]*memNode{}), capacity: m.capacity, tree: m.tree}
 		out.used = out.root.bytes()
 		return out
 	}
-	out := &memFS{root: m.root.afterCrash(r, files, dirs), capacity: m.capacity}
+	out := &memFS{root: m.root.afterCrash(r, files, dirs), capacity: m.capacity, tree: m.tree}
 	out.used = out.root.bytes()
 	return out
 }

@@ -15,12 +15,18 @@ import (
 //
 // It reads with one pread in the common case and allocates only when dst lacks room.
 func (l *Log) Read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool) ([]byte, error) {
+	out, _, err := l.ReadNext(dst, offset, maxBytes, upTo, minOne)
+	return out, err
+}
+
+// ReadNext is Read, and returns the offset to go on from: the one after the last batch read, or offset when there was none.
+func (l *Log) ReadNext(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool) (out []byte, next int64, err error) {
 	for {
 		if err := l.check(); err != nil {
-			return dst, err
+			return dst, offset, err
 		}
 		gen, segs := l.truncations.Load(), l.segs.Load()
-		out, err := l.read(dst, offset, maxBytes, upTo, minOne, gen)
+		out, next, err := l.read(dst, offset, maxBytes, upTo, minOne, gen)
 		if gen&1 != 0 || l.truncations.Load() != gen {
 			l.awaitTruncation()
 			continue
@@ -28,7 +34,7 @@ func (l *Log) Read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bo
 		if errors.Is(err, ErrStorage) && l.segs.Load() != segs {
 			continue // a segment went away under the read
 		}
-		return out, err
+		return out, next, err
 	}
 }
 
@@ -38,14 +44,14 @@ func (l *Log) awaitTruncation() {
 	defer l.mu.Unlock()
 }
 
-func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool, gen int64) ([]byte, error) {
-	end := l.end.Load()
+func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool, gen int64) ([]byte, int64, error) {
+	end, next := l.end.Load(), offset
 	if offset < l.start.Load() || offset > end {
-		return dst, fmt.Errorf("%w: offset %d of partition %s, which has offsets %d to %d", ErrOffsetOutOfRange, offset, l.id, l.start.Load(), end)
+		return dst, next, fmt.Errorf("%w: offset %d of partition %s, which has offsets %d to %d", ErrOffsetOutOfRange, offset, l.id, l.start.Load(), end)
 	}
 	upTo = min(upTo, end)
 	if offset >= upTo || maxBytes <= 0 && !minOne {
-		return dst, nil
+		return dst, next, nil
 	}
 	segs := l.list()
 	base := len(dst)
@@ -60,27 +66,28 @@ func (l *Log) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bo
 		}
 		var more bool
 		var err error
-		dst, more, err = s.read(dst, offset, left, upTo, minOne && len(dst) == base, gen)
+		dst, next, more, err = s.read(dst, offset, next, left, upTo, minOne && len(dst) == base, gen)
 		if err != nil || !more {
-			return dst, err
+			return dst, next, err
 		}
 	}
-	return dst, nil
+	return dst, next, nil
 }
 
-// read appends whole batches of this segment. more says that the segment was read to its end and the next may follow.
-func (s *segment) read(dst []byte, offset int64, maxBytes int, upTo int64, minOne bool, gen int64) (out []byte, more bool, err error) {
+// read appends whole batches of this segment. after is the offset after the last batch appended, before if there was none; more says that
+// the segment was read to its end and the next may follow.
+func (s *segment) read(dst []byte, offset, before int64, maxBytes int, upTo int64, minOne bool, gen int64) (out []byte, after int64, more bool, err error) {
 	size := s.size.Load()
 	pos, err := s.position(offset)
 	if err != nil {
-		return dst, false, s.l.readError(err)
+		return dst, before, false, s.l.readError(err)
 	}
 	if pos >= size {
-		return dst, true, nil
+		return dst, before, true, nil
 	}
 	f, err := s.acquire()
 	if err != nil {
-		return dst, false, s.l.readError(err)
+		return dst, before, false, s.l.readError(err)
 	}
 	defer s.release()
 	base := len(dst)
@@ -89,18 +96,19 @@ func (s *segment) read(dst []byte, offset int64, maxBytes int, upTo int64, minOn
 	for {
 		dst = slices.Grow(dst[:base], want)[:base+want]
 		if err := readFull(f, dst[base:], pos); err != nil {
-			return dst[:base], false, s.l.readError(err)
+			return dst[:base], before, false, s.l.readError(err)
 		}
 		c, err := cut(dst[base:], offset, maxBytes, upTo, minOne, size-pos)
 		if err != nil {
-			return dst[:base], false, s.l.readError(fmt.Errorf("%s: position %d: %w", s.path(suffixLog), pos+int64(c.from), err))
+			return dst[:base], before, false, s.l.readError(fmt.Errorf("%s: position %d: %w", s.path(suffixLog), pos+int64(c.from), err))
 		}
 		if c.need == 0 {
 			n := copy(dst[base:], dst[base+c.from:base+c.to])
 			if n > 0 {
+				before = c.next
 				s.remember(c.next, pos+int64(c.to), gen)
 			}
-			return dst[:base+n], c.all && pos+int64(c.to) >= size, nil
+			return dst[:base+n], before, c.all && pos+int64(c.to) >= size, nil
 		}
 		pos += int64(c.from)
 		want = c.need
