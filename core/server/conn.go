@@ -46,6 +46,7 @@ type Conn struct {
 	tlsState      *tls.ConnectionState // after the handshake
 	authenticated bool                 // of the reader goroutine
 	authBy        time.Time            // when an unauthenticated connection ends
+	arrived       atomic.Int64         // bytes of the frame that is being read
 	raw           bool                 // of the reader goroutine: frames have no header
 	mutedUntil    atomic.Int64         // unix nanoseconds, 0 for never
 	joined        []byte               // of writeTLS
@@ -281,13 +282,7 @@ func (c *Conn) frameBounds() (least, most int) {
 // readFrame fills r.frame with size bytes. A frame that fits in the read buffer is not charged beyond its own size; a larger one is charged
 // once as much has arrived as the read buffer holds.
 func (c *Conn) readFrame(r *Request, size int) error {
-	budget := c.s.small
-	if size > largeFrame {
-		budget = c.s.large
-	}
-	if !c.authenticated {
-		budget = c.s.strangers
-	}
+	budget := c.s.budgetFor(size, c.authenticated)
 	if first := min(size, readBuffer); c.br.Buffered() < first {
 		if _, err := c.br.Peek(first); err != nil {
 			return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
@@ -295,7 +290,7 @@ func (c *Conn) readFrame(r *Request, size int) error {
 	}
 	if !budget.TryAcquire(int64(size)) {
 		c.flushReady()
-		if err := budget.Acquire(c.s.ctx, int64(size)); err != nil {
+		if err := c.s.wait(budget, int64(size)); err != nil {
 			return fmt.Errorf("wait for request memory: %w", err)
 		}
 		// The peer could not be read from meanwhile: its time begins anew.
@@ -306,7 +301,7 @@ func (c *Conn) readFrame(r *Request, size int) error {
 	}
 	r.budget, r.charged = budget, int64(size)
 	r.frame = GetBuffer(size)[:size]
-	if _, err := io.ReadFull(c.br, r.frame); err != nil {
+	if err := c.fill(r.frame); err != nil {
 		return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
 	}
 	return nil

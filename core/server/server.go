@@ -22,7 +22,8 @@ type Handler interface {
 type Config struct {
 	// MaxRequestBytes is socket.request.max.bytes: a larger frame closes its connection. 100 MiB.
 	MaxRequestBytes int
-	// MemoryBytes bounds the frames held at once: half of it for frames up to 1 MiB, half for larger ones. 512 MiB.
+	// MemoryBytes bounds the frames held at once: an eighth of it for frames up to 16 KiB, half for those up to 1 MiB, the rest for larger
+	// ones. 512 MiB.
 	MemoryBytes int64
 	// MaxConnections bounds open connections; more wait in the accept queue. Unlimited.
 	MaxConnections int
@@ -94,10 +95,11 @@ const largeFrame = 1 << 20
 type Server struct {
 	cfg     Config
 	handler Handler
-	small   *Budget
-	large   *Budget
-	// strangers is the budget of peers that have not authenticated.
-	strangers *Budget
+	// Frames that fit in a read buffer are complete when they are charged, and wait for no others; tiny, small and large are apart, and so
+	// are the frames of peers that have not authenticated.
+	tiny, small, large       *Budget
+	tinyStrangers, strangers *Budget
+	arrivals                 arrivals
 
 	ctx    context.Context // ends when the server must stop at once
 	cancel context.CancelFunc
@@ -123,6 +125,8 @@ type Stats struct {
 	Accepted, Rejected atomic.Int64
 	// BadFrames counts connections closed for bytes that are not a request this server answers.
 	BadFrames atomic.Int64
+	// Shed counts connections closed because their frames came slowly while others waited for memory.
+	Shed atomic.Int64
 	// FailedHandshakes counts TLS handshakes that failed or were not finished in time.
 	FailedHandshakes atomic.Int64
 	// BytesIn and BytesOut count frames read and written, with their lengths.
@@ -134,9 +138,10 @@ func New(cfg Config, h Handler) *Server {
 	cfg = cfg.withDefaults()
 	s := &Server{
 		cfg: cfg, handler: h,
-		small: NewBudget(cfg.MemoryBytes / 2), large: NewBudget(cfg.MemoryBytes / 2),
-		strangers: NewBudget(cfg.UnauthenticatedMemoryBytes),
-		conns:     map[*Conn]struct{}{}, perIP: map[string]int{}, pending: newPending(),
+		tiny: NewBudget(cfg.MemoryBytes / 8), small: NewBudget(cfg.MemoryBytes / 2), large: NewBudget(cfg.MemoryBytes / 8 * 3),
+		tinyStrangers: NewBudget(cfg.UnauthenticatedMemoryBytes / 4), strangers: NewBudget(cfg.UnauthenticatedMemoryBytes / 4 * 3),
+		arrivals: arrivals{conns: map[*Conn]time.Time{}},
+		conns:    map[*Conn]struct{}{}, perIP: map[string]int{}, pending: newPending(),
 	}
 	s.slot = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -147,7 +152,24 @@ func New(cfg Config, h Handler) *Server {
 func (s *Server) Stats() *Stats { return &s.stats }
 
 // FrameBytes is the memory that request frames hold now.
-func (s *Server) FrameBytes() int64 { return s.small.Used() + s.large.Used() + s.strangers.Used() }
+func (s *Server) FrameBytes() int64 {
+	return s.tiny.Used() + s.small.Used() + s.large.Used() + s.tinyStrangers.Used() + s.strangers.Used()
+}
+
+// budgetFor is the budget that a frame is charged to.
+func (s *Server) budgetFor(size int, authenticated bool) *Budget {
+	switch {
+	case !authenticated && size <= readBuffer:
+		return s.tinyStrangers
+	case !authenticated:
+		return s.strangers
+	case size <= readBuffer:
+		return s.tiny
+	case size <= largeFrame:
+		return s.small
+	}
+	return s.large
+}
 
 // Serve is ServeListener for a listener without TLS and authentication.
 func (s *Server) Serve(ctx context.Context, l net.Listener, name string) error {

@@ -199,6 +199,38 @@ func TestMemoryOfFramesIsBoundedAndOthersAreServed(t *testing.T) {
 	require.LessOrEqual(t, most.Load(), int64(512<<10))
 }
 
+// TestSlowFramesGoWhenOthersNeedTheirMemory: peers that make the server set memory aside for frames that they do not send keep it as long as
+// nobody needs it, and lose their connections when somebody does. Tiny frames need none of it.
+func TestSlowFramesGoWhenOthersNeedTheirMemory(t *testing.T) {
+	s, dial := start(t, Config{MemoryBytes: 1 << 20}, echo)
+	const frame = 100 << 10
+	var stalled []net.Conn
+	for i := range int32(5) {
+		nc := dial()
+		_, err := nc.Write(request(i, make([]byte, frame))[:20<<10])
+		require.NoError(t, err)
+		stalled = append(stalled, nc)
+	}
+	require.Eventually(t, func() bool { return s.FrameBytes() > 5*frame }, 5*time.Second, time.Millisecond)
+	tiny := dial()
+	_, err := tiny.Write(request(6, make([]byte, 100)))
+	require.NoError(t, err)
+	corr, _ := readAnswer(t, tiny)
+	require.Equal(t, int32(6), corr)
+	require.Zero(t, s.Stats().Shed.Load(), "nobody needs their memory yet")
+
+	honest := dial()
+	go func() { _, _ = honest.Write(request(7, make([]byte, frame))) }()
+	corr, body := readAnswer(t, honest)
+	require.Equal(t, int32(7), corr)
+	require.Len(t, body, frame)
+	for _, nc := range stalled {
+		closedSoon(t, nc)
+	}
+	require.Equal(t, int64(5), s.Stats().Shed.Load())
+	require.Eventually(t, func() bool { return s.FrameBytes() == 0 }, 5*time.Second, time.Millisecond)
+}
+
 func TestSlowAndSilentPeersAreClosed(t *testing.T) {
 	_, dial := start(t, Config{IdleTimeout: 100 * time.Millisecond, FrameTimeout: 100 * time.Millisecond}, echo)
 	silent := dial()
