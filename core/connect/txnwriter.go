@@ -195,6 +195,9 @@ func (w *txnWriter) await(d time.Duration) (b *Batch, closed bool) {
 	if b, closed = w.take(); b != nil || closed {
 		return b, closed
 	}
+	if d == 0 { // a timer fires late on a busy machine, and the commit would wait for it
+		return nil, w.ctx.Err() != nil
+	}
 	var late <-chan time.Time
 	if d >= 0 {
 		t := time.NewTimer(d)

@@ -42,4 +42,18 @@
 // that may follow one that is not durable. It holds because records become durable in the order of the log and the later one says
 // all that the earlier one does: who has the later one needs the earlier one no more, and who has only the earlier one is where it
 // would have been without the later one, which nobody was told of. Nobody waits for the completion alone.
+//
+// A small transaction so waits for four syncs: the addition, the records, the decision, the markers. None of the first three may run
+// beside the one after it, because what was written and not synced may be on the disk after a crash, or not, file by file:
+//
+//   - Records beside the addition: the records may be there and the addition not. The transaction is then open in a partition that no
+//     decision will name, and readers of committed records stand still. To abort what the coordinator does not know, when a
+//     broker starts, would need an epoch of its own: under the old one the producer's retry is a duplicate of records that were
+//     aborted, is acknowledged, and they are lost. And it would hold on one node only, where partition and coordinator crash together.
+//   - Markers beside the decision: a marker may be there and the decision not. One partition then has committed what the next
+//     coordinator aborts in the others when the time is up.
+//   - The decision beside the records: a commit of records that are not there.
+//
+// The markers of a transaction do go beside each other, and are appended before the producer hears of the decision: whatever it
+// writes next lies behind them.
 package txn
