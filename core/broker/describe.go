@@ -5,7 +5,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/replica"
 	"github.com/moldau-io/moldau/core/wire"
 )
@@ -40,11 +39,11 @@ func (b *Broker) describeProducers(c call, req *kmsg.DescribeProducersRequest) k
 	return resp
 }
 
-// aborted lists the aborted transactions among the records answered to a read_committed fetch; not nil, since null means
-// read_uncommitted.
-func (b *Broker) aborted(p *replica.Partition, from, stable int64, records []byte) ([]wire.AbortedTransaction, error) {
+// aborted lists the aborted transactions among the records answered to a read_committed fetch, which have the offsets from from up to end;
+// not nil, since null means read_uncommitted.
+func (b *Broker) aborted(p *replica.Partition, from, end, stable int64) ([]wire.AbortedTransaction, error) {
 	none := []wire.AbortedTransaction{}
-	if len(records) == 0 {
+	if end <= from {
 		return none, nil
 	}
 	txns, err := p.Log().AbortedTxns(from, stable)
@@ -54,7 +53,6 @@ func (b *Broker) aborted(p *replica.Partition, from, stable int64, records []byt
 	if len(txns) == 0 {
 		return none, nil
 	}
-	end := endOffset(records)
 	out := make([]wire.AbortedTransaction, 0, len(txns))
 	for _, t := range txns {
 		if t.FirstOffset < end {
@@ -62,17 +60,4 @@ func (b *Broker) aborted(p *replica.Partition, from, stable int64, records []byt
 		}
 	}
 	return out, nil
-}
-
-// endOffset is the offset after the last batch in records.
-func endOffset(records []byte) int64 {
-	end := int64(0)
-	for rest := records; len(rest) > 0; {
-		bt, more, err := batch.Next(rest)
-		if err != nil {
-			break
-		}
-		end, rest = bt.NextOffset(), more
-	}
-	return end
 }

@@ -33,7 +33,8 @@ type fetchCall struct {
 	resp    wire.FetchResponse
 	nodes   []wire.NodeEndpoint
 	chunks  [][]byte
-	charged int64 // to the fetch budget
+	more    [][]byte // those of c.out
+	charged int64    // to the fetch budget
 	// decodeCharged is what a fetch of very many partitions has taken of the decode budget.
 	decodeCharged int64
 	moved         map[*sessionPart]bool
@@ -254,6 +255,9 @@ const minChunk = 64 << 10
 // readAlong is room for what the log reads before the batch that was asked for: its index is sparse.
 const readAlong = 8 << 10
 
+// maxChunk bounds a chunk, so that it comes from a pool whatever was asked for; a partition has as many as it needs.
+const maxChunk = 2<<20 - readAlong
+
 // encode reads the records and makes the frame. It runs when it is this answer's turn.
 func (c *fetchCall) encode() ([][]byte, func()) {
 	if c.watch != nil {
@@ -308,7 +312,7 @@ func (c *fetchCall) encode() ([][]byte, func()) {
 func (c *fetchCall) recordBytes() int {
 	n := 0
 	for i := range c.out {
-		n += len(c.out[i].Records)
+		n += c.out[i].RecordBytes()
 	}
 	return n
 }
@@ -382,25 +386,37 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 		}
 		return 0
 	}
-	dst, want := c.space(want)
-	records, o, err := f.p.Read(dst, f.req.FetchOffset, want, c.req.ReadCommitted, first)
+	from := len(c.more)
+	records, next, o, err := c.readPiece(f, f.req.FetchOffset, want, first)
 	if err != nil {
 		c.failOne(f, out, err)
 		return 0
 	}
+	total := len(records)
+	for n := total; n > 0 && total < want; total += n {
+		p, after, later, err := c.readPiece(f, next, want-total, false)
+		if err != nil {
+			break // it comes with the next fetch, if it stays
+		}
+		// What is said of the offsets goes with the last piece: its records may lie above the limits of those before.
+		n, next, o = len(p), after, later
+		if n > 0 {
+			c.more = append(c.more, p)
+		}
+	}
 	if c.req.ReadCommitted {
 		// Without the list of aborted transactions their records would look committed.
-		if out.Aborted, err = c.b.aborted(f.p, f.req.FetchOffset, o.LastStable, records); err != nil {
+		if out.Aborted, err = c.b.aborted(f.p, f.req.FetchOffset, next, o.LastStable); err != nil {
+			c.more = c.more[:from]
 			c.failOne(f, out, err)
 			return 0
 		}
 	}
-	c.use(dst, len(records))
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
-	out.Records = records
+	out.Records, out.More = records, c.more[from:len(c.more):len(c.more)]
 	f.topic.stats.fetchRequests.Add(1)
-	f.topic.stats.bytesOut.Add(int64(len(records)))
-	return len(records)
+	f.topic.stats.bytesOut.Add(int64(total))
+	return total
 }
 
 func (c *fetchCall) failOne(f *fetchPart, out *wire.FetchedPartition, err error) {
@@ -419,20 +435,42 @@ func (c *fetchCall) failOne(f *fetchPart, out *wire.FetchedPartition, err error)
 	}
 }
 
-// space returns an empty slice to read want bytes into, the rest of the last chunk or a new one, and how many bytes to
-// read at most so that it suffices.
-func (c *fetchCall) space(want int) ([]byte, int) {
-	if n := len(c.chunks); n > 0 {
-		last := c.chunks[n-1]
-		if free := cap(last) - len(last); free >= want+readAlong || free >= minChunk {
-			return last[len(last):len(last):cap(last)], min(want, free-readAlong)
+// readPiece reads batches of a partition from offset on, at most want bytes and at most a chunk.
+func (c *fetchCall) readPiece(f *fetchPart, offset int64, want int, minOne bool) (records []byte, next int64, o replica.Offsets, err error) {
+	want = min(want, maxChunk)
+	committed := c.req.ReadCommitted
+	limit := f.p.Offsets().Limit(committed)
+	if offset >= limit { // nothing, or an error
+		return f.p.Read(nil, offset, want, committed, minOne)
+	}
+	// Room for what seems to be there, by the log's average: at the end of a log that is far less than a client is ready to take.
+	guess := int(f.p.ReadableBytes(offset, limit, int64(want)))
+	for room := min(want, max(guess+guess/4, minChunk)); ; room = want {
+		dst := c.rest(room + readAlong)
+		if dst == nil {
+			c.chunks = append(c.chunks, server.GetBuffer(room+readAlong))
+			dst = c.chunks[len(c.chunks)-1]
+		}
+		most := min(want, cap(dst)-readAlong)
+		records, next, o, err = f.p.Read(dst, offset, most, committed, minOne && most == want)
+		c.use(dst, len(records))
+		if err != nil || len(records) > 0 || most == want {
+			return records, next, o, err
 		}
 	}
-	c.chunks = append(c.chunks, server.GetBuffer(max(want, minChunk)+readAlong))
-	return c.chunks[len(c.chunks)-1], want
 }
 
-// use marks n bytes of the last chunk as taken when they were read into dst, which space gave. If the log needed more room it has
+// rest returns an empty slice of the free room of the last chunk, nil when that is less than need.
+func (c *fetchCall) rest(need int) []byte {
+	if n := len(c.chunks); n > 0 {
+		if last := c.chunks[n-1]; cap(last)-len(last) >= need {
+			return last[len(last):len(last):cap(last)]
+		}
+	}
+	return nil
+}
+
+// use marks n bytes of the last chunk as taken when they were read into dst, which is its free room. If the log needed more room it has
 // made its own.
 func (c *fetchCall) use(dst []byte, n int) {
 	last := &c.chunks[len(c.chunks)-1]
@@ -506,6 +544,8 @@ func (c *fetchCall) recycle() {
 		c.chunks[i] = nil
 	}
 	c.chunks = c.chunks[:0]
+	clear(c.more)
+	c.more = c.more[:0]
 	if c.charged > 0 {
 		c.b.fetchMemory.Release(c.charged)
 		c.charged = 0

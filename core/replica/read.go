@@ -37,18 +37,18 @@ func (p *Partition) CheckOffset(offset int64) error {
 	return nil
 }
 
-// Read appends whole batches from offset on to dst, as log.Read does, up to what a consumer may see.
-func (p *Partition) Read(dst []byte, offset int64, maxBytes int, committed, minOne bool) ([]byte, Offsets, error) {
-	o := p.Offsets()
+// Read appends whole batches from offset on to dst, as log.ReadNext does, up to what a consumer may see. next is where to go on.
+func (p *Partition) Read(dst []byte, offset int64, maxBytes int, committed, minOne bool) (out []byte, next int64, o Offsets, err error) {
+	o = p.Offsets()
 	if err := p.CheckOffset(offset); err != nil {
-		return dst, o, err
+		return dst, offset, o, err
 	}
 	limit := o.Limit(committed)
 	if offset >= limit {
-		return dst, o, nil
+		return dst, offset, o, nil
 	}
-	out, err := p.Log().Read(dst, offset, maxBytes, limit, minOne)
-	return out, o, err
+	out, next, err = p.Log().ReadNext(dst, offset, maxBytes, limit, minOne)
+	return out, next, o, err
 }
 
 // DeleteRecords moves the log's start to offset (-1: the high watermark) and returns the new start.

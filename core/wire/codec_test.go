@@ -123,7 +123,7 @@ func TestFetchResponseIsWhatKmsgDecodes(t *testing.T) {
 		f.Topic("t", id, 3)
 		f.Partition(&FetchedPartition{Index: 0, HighWatermark: 10, LastStableOffset: 9, LogStartOffset: 1, PreferredReadReplica: -1, DivergingEpoch: -1, LeaderID: -1, Records: []byte("abc")})
 		f.Partition(&FetchedPartition{Index: 1, ErrorCode: 6, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, PreferredReadReplica: 2, DivergingEpoch: 4, DivergingEndOffset: 100, LeaderID: 3, LeaderEpoch: 8})
-		f.Partition(&FetchedPartition{Index: 2, PreferredReadReplica: -1, DivergingEpoch: -1, LeaderID: -1, Aborted: []AbortedTransaction{{ProducerID: 5, FirstOffset: 6}}, Records: []byte("defg")})
+		f.Partition(&FetchedPartition{Index: 2, PreferredReadReplica: -1, DivergingEpoch: -1, LeaderID: -1, Aborted: []AbortedTransaction{{ProducerID: 5, FirstOffset: 6}}, Records: []byte("de"), More: [][]byte{[]byte("f"), []byte("g")}})
 		f.EndTopic()
 		f.Topic("empty", [16]byte{}, 0)
 		f.EndTopic()

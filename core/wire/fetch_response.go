@@ -36,6 +36,17 @@ type FetchedPartition struct {
 	LeaderEpoch int32
 	// Records holds whole record batches. None are encoded as empty, never as null, which librdkafka needs.
 	Records []byte
+	// More holds further batches in their order. On the wire they follow Records in the same field.
+	More [][]byte
+}
+
+// RecordBytes is the size of all its batches.
+func (p *FetchedPartition) RecordBytes() int {
+	n := len(p.Records)
+	for _, m := range p.More {
+		n += len(m)
+	}
+	return n
 }
 
 // AbortedTransaction is one aborted transaction among the records answered.
@@ -91,10 +102,14 @@ func (f *FetchResponse) Partition(p *FetchedPartition) {
 	if f.version >= 11 {
 		b = appendInt32(b, p.PreferredReadReplica)
 	}
-	b = appendArrayLen(b, f.flex, len(p.Records)) // a byte array's length is encoded as an array's
-	if len(p.Records) > 0 {
+	n := p.RecordBytes()
+	b = appendArrayLen(b, f.flex, n) // a byte array's length is encoded as an array's
+	if n > 0 {
 		f.cuts = append(f.cuts, fetchCut{at: len(b), records: p.Records})
-		f.records += len(p.Records)
+		for _, m := range p.More {
+			f.cuts = append(f.cuts, fetchCut{at: len(b), records: m})
+		}
+		f.records += n
 	}
 	if f.flex {
 		b = p.appendTags(b)
@@ -133,7 +148,7 @@ func (f *FetchResponse) EndTopic() {
 	}
 }
 
-// Finish ends the frame and returns it in pieces, in order. The slice is valid until the next Begin.
+// Finish ends the frame and returns it in pieces, in order; some are empty. The slice is valid until the next Begin.
 func (f *FetchResponse) Finish(nodes []NodeEndpoint) [][]byte {
 	if f.flex {
 		f.buf = appendNodeEndpoints(f.buf, f.version >= 16, nodes)
