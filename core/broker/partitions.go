@@ -142,10 +142,19 @@ func (b *Broker) updateTopic(im *metadata.Image, c metadata.TopicChange) error {
 	parts := make([]*replica.Partition, len(t.Partitions))
 	copy(parts, old)
 	var failed error
+	var cfg *log.Config // the same for all
 	for i := range t.Partitions {
 		mp := &t.Partitions[i]
 		if parts[i] == nil && holds(mp, b.set.nodeID) {
-			p, err := b.openPartition(im, t, mp.Index)
+			if cfg == nil {
+				c, err := b.logConfig(im, t.Name)
+				if err != nil {
+					failed = fmt.Errorf("open %s: %w", t.Name, err)
+					break
+				}
+				cfg = &c
+			}
+			p, err := b.openPartition(t, mp.Index, cfg)
 			if err != nil {
 				failed = errors.Join(failed, err)
 				continue
@@ -189,11 +198,7 @@ func holds(p *metadata.Partition, node int32) bool {
 
 // openPartition opens the partition's log, or makes it. A log of the same name but another topic id is what is left of a
 // deleted topic: it goes away.
-func (b *Broker) openPartition(im *metadata.Image, t *metadata.Topic, index int32) (*replica.Partition, error) {
-	cfg, err := b.logConfig(im, t.Name)
-	if err != nil {
-		return nil, fmt.Errorf("open %s-%d: %w", t.Name, index, err)
-	}
+func (b *Broker) openPartition(t *metadata.Topic, index int32, cfg *log.Config) (*replica.Partition, error) {
 	l, ok := b.dir.Log(t.Name, index)
 	if ok && l.TopicID() != t.ID && l.TopicID() != ([16]byte{}) {
 		if err := b.dir.Delete(t.Name, index); err != nil {
@@ -207,9 +212,10 @@ func (b *Broker) openPartition(im *metadata.Image, t *metadata.Topic, index int3
 				return nil, fmt.Errorf("open %s-%d: %w", t.Name, index, err)
 			}
 		}
-		l.UpdateConfig(cfg)
+		l.UpdateConfig(*cfg)
 	} else if l, ok = b.lostLog(t, index); !ok {
-		if l, err = b.dir.Create(t.Name, index, t.ID, cfg); err != nil {
+		var err error
+		if l, err = b.dir.Create(t.Name, index, t.ID, *cfg); err != nil {
 			return nil, fmt.Errorf("create %s-%d: %w", t.Name, index, err)
 		}
 	}

@@ -36,7 +36,7 @@ func (d *Dir) Close() error {
 			err = d.leaveCleanMarker()
 		}
 	} else {
-		err = errors.Join(err, d.each(d.Logs(), func(_ int, l *Log) error { return l.close() }))
+		err = errors.Join(err, d.each(d.list(), func(_ int, l *Log) error { return l.close() }))
 	}
 	closed := ErrClosed
 	d.failed.CompareAndSwap(nil, &closed)
@@ -48,7 +48,7 @@ func (d *Dir) Close() error {
 
 // closeClean closes the logs so that opening need not recover them, and returns where each ends. The syncs of all partitions are one.
 func (d *Dir) closeClean() (map[topicPartition]int64, error) {
-	began, logs := time.Now(), d.Logs()
+	began, logs := time.Now(), d.list()
 	p := d.progress("closing partitions", len(logs))
 	defer p.stop()
 	closings := make([]closing, len(logs))

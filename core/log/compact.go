@@ -41,7 +41,7 @@ func (d *Dir) compactDue(ctx context.Context) error {
 		ratio float64
 	}
 	var due []candidate
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		if !l.config().Compact || !l.configured.Load() {
 			continue
 		}

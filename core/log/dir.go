@@ -32,8 +32,9 @@ type Dir struct {
 	lock   io.Closer
 	syncer *syncer
 
-	files      clock // open sealed segments
-	indexes    clock // indexes of sealed segments in memory
+	files      clock        // open sealed segments
+	pinned     atomic.Int64 // files that are open to be written to
+	indexes    clock        // indexes of sealed segments in memory
 	decompress chan struct{}
 
 	failed  atomic.Pointer[error]
@@ -41,6 +42,7 @@ type Dir struct {
 
 	mu        sync.RWMutex
 	logs      map[topicPartition]*Log
+	sorted    []*Log                  // of logs; nil when it has to be made
 	creating  map[topicPartition]bool // or being deleted: the folder is in use
 	closed    bool
 	corrupted []*CorruptionError
@@ -176,7 +178,7 @@ func (d *Dir) load() error {
 		}
 		l := d.newLog(cfg.topic, partition, &cfg.Config, cfg.configured)
 		tp := topicPartition{topic, partition}
-		d.logs[tp] = l
+		d.put(tp, l)
 		l.dirtyFrom = d.cleanerFile[tp]
 		g.Go(func() error {
 			rp, start := recovery[tp], starts[tp]
@@ -287,7 +289,7 @@ func (d *Dir) broken(err error) error {
 }
 
 func (d *Dir) failWaiters() {
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		l.wakeAll(d.failure())
 	}
 }
@@ -318,20 +320,37 @@ func (d *Dir) PreviousBrokerEpoch() int64 { return d.prevEpoch }
 func (d *Dir) SetBrokerEpoch(epoch int64) { d.brokerEpoch.Store(epoch) }
 
 // Logs lists the partitions, by topic and number.
-func (d *Dir) Logs() []*Log {
+func (d *Dir) Logs() []*Log { return slices.Clone(d.list()) }
+
+// list is Logs, not to be changed: what runs every second must not sort ten thousand names each time.
+func (d *Dir) list() []*Log {
 	d.mu.RLock()
-	out := make([]*Log, 0, len(d.logs))
+	out := d.sorted
+	d.mu.RUnlock()
+	if out != nil {
+		return out
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out = make([]*Log, 0, len(d.logs))
 	for _, l := range d.logs {
 		out = append(out, l)
 	}
-	d.mu.RUnlock()
 	slices.SortFunc(out, func(a, b *Log) int {
 		if c := strings.Compare(a.topic, b.topic); c != 0 {
 			return c
 		}
 		return int(a.partition) - int(b.partition)
 	})
+	d.sorted = out
 	return out
+}
+
+// put and take change the partitions. Call with mu held.
+func (d *Dir) put(tp topicPartition, l *Log) { d.logs[tp], d.sorted = l, nil }
+func (d *Dir) take(tp topicPartition) {
+	delete(d.logs, tp)
+	d.sorted = nil
 }
 
 // Log returns a partition's log.
@@ -377,7 +396,7 @@ func (d *Dir) Create(topic string, partition int32, topicID [16]byte, cfg Config
 		}
 		return nil, d.fail(fmt.Errorf("create partition %s: %w", name, err))
 	}
-	d.logs[tp] = l
+	d.put(tp, l)
 	return l, nil
 }
 
@@ -434,7 +453,7 @@ func (d *Dir) Delete(topic string, partition int32) error {
 		d.mu.Unlock()
 		return fmt.Errorf("delete partition %s: %w", folderName(topic, partition), ErrNotFound)
 	}
-	delete(d.logs, tp)
+	d.take(tp)
 	d.creating[tp] = true // nobody may create it in the old folder
 	d.mu.Unlock()
 	defer func() {

@@ -90,7 +90,7 @@ func absolute(p string) string {
 func (ds *Dirs) resolve() error {
 	have := map[topicPartition]*Log{}
 	for _, d := range ds.all {
-		for _, l := range d.Logs() {
+		for _, l := range d.list() {
 			tp := topicPartition{l.topic, l.partition}
 			other := have[tp]
 			if other == nil {
@@ -179,7 +179,7 @@ func (ds *Dirs) Log(topic string, partition int32) (*Log, bool) {
 func (ds *Dirs) Logs() []*Log {
 	var out []*Log
 	for _, d := range ds.all {
-		out = append(out, d.Logs()...)
+		out = append(out, d.list()...)
 	}
 	slices.SortFunc(out, func(a, b *Log) int {
 		if c := strings.Compare(a.topic, b.topic); c != 0 {

@@ -36,6 +36,7 @@ func (l *Log) recoveryPoint() (int64, error) {
 	}
 	pending := slices.Clone(l.unsyncedIdx)
 	point := min(l.synced.Load(), l.recoveryCap.Load())
+	l.unpinIdle()
 	l.mu.Unlock()
 	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
 		if l.isClosed() {
@@ -65,6 +66,25 @@ func (l *Log) recoveryPoint() (int64, error) {
 	return min(point, l.recoveryCap.Load()), nil
 }
 
+// unpinIdle hands the file of the active segment to the clock when nothing was written since the last call: the files of ten thousand
+// partitions that once were written to need not be open. The next append opens it again. Call with mu held.
+func (l *Log) unpinIdle() {
+	end := l.end.Load()
+	if l.activeFile != nil && !l.activeDirty && !l.active.preallocated && end == l.idleAt && l.synced.Load() == end {
+		l.active.unpin()
+		l.activeFile = nil
+	}
+	l.idleAt = end
+}
+
+// unpinCrowded does so at once when as many files are open to be written to as may be open to be read. Call with mu held, after a sync.
+func (l *Log) unpinCrowded() {
+	if l.activeFile != nil && !l.activeDirty && l.d.pinned.Load() > int64(l.d.opts.MaxOpenFiles) && !l.active.preallocated {
+		l.active.unpin()
+		l.activeFile = nil
+	}
+}
+
 func (l *Log) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,7 +99,7 @@ func (d *Dir) checkpointRecovery() error {
 		return ErrClosed
 	}
 	m := make(map[topicPartition]int64, len(d.recoveryFile))
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		p, err := l.recoveryPoint()
 		if err != nil {
 			return fmt.Errorf("checkpoint recovery points: %w", err)
@@ -108,7 +128,7 @@ func (d *Dir) checkpointStarts() error {
 
 func (d *Dir) writeStarts() error {
 	m := map[topicPartition]int64{}
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		segs := l.list()
 		if start := l.start.Load(); len(segs) > 0 && start > segs[0].base {
 			m[topicPartition{l.topic, l.partition}] = start
@@ -135,7 +155,7 @@ func (d *Dir) checkpointCleaner() error {
 
 func (d *Dir) writeCleaner() error {
 	m := maps.Clone(d.cleanerFile)
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		if !l.config().Compact {
 			continue
 		}
@@ -204,7 +224,7 @@ func (d *Dir) forgetStale(recovery, starts map[topicPartition]int64) error {
 // flushDue syncs what flush.ms asks for.
 func (d *Dir) flushDue(ctx context.Context) error {
 	now := d.nowMs()
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // being stopped is no failure of the log
 		}
@@ -220,7 +240,7 @@ func (d *Dir) flushDue(ctx context.Context) error {
 
 func (d *Dir) expireProducers(context.Context) error {
 	now := d.nowMs()
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		l.mu.Lock()
 		if l.producers != nil {
 			l.producers.expire(now)
@@ -241,7 +261,7 @@ func (d *Dir) retain(ctx context.Context) error {
 	}
 	var expired []*Log
 	raised := false
-	for _, l := range d.Logs() {
+	for _, l := range d.list() {
 		if ctx.Err() != nil || d.failure() != nil {
 			break
 		}

@@ -51,9 +51,10 @@ type Log struct {
 	activeFile  File // pinned, nil until the first append after opening
 	activeDirty bool
 	dirtySealed []dirtyFile
-	newFile     bool // a segment file was created: its directory needs a sync
-	indexStale  bool // the index files of the active segment are behind: it was recovered or appended to
-	newFolder   bool // the partition's folder was created: the log directory needs one
+	newFile     bool  // a segment file was created: its directory needs a sync
+	idleAt      int64 // the end when unpinIdle last looked
+	indexStale  bool  // the index files of the active segment are behind: it was recovered or appended to
+	newFolder   bool  // the partition's folder was created: the log directory needs one
 	producers   *producers
 	jitterMs    int64
 	unflushed   int64 // records since the last sync
@@ -384,7 +385,8 @@ func (l *Log) openSegment(base int64) error {
 			return errors.Join(err, f.Close(), removeIfExists(l.d.fs, s.path(suffixLog)))
 		}
 	}
-	s.f, s.pinned = f, true
+	s.f = f
+	s.setPinned(true)
 	l.active, l.activeFile, l.newFile, l.indexStale = s, f, true, true
 	l.rollJitter()
 	segs := append(slices.Clone(l.list()), s)

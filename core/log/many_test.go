@@ -3,11 +3,144 @@ package log
 import (
 	"fmt"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// counting has a disk in memory count its operations by kind.
+func counting(m *memFS) (counts func() map[string]int) {
+	var mu sync.Mutex
+	n := map[string]int{}
+	m.judge = func(op memOp) error {
+		mu.Lock()
+		n[op.kind]++
+		mu.Unlock()
+		return nil
+	}
+	return func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		out := n
+		n = map[string]int{}
+		return out
+	}
+}
+
+// TestOpeningAndClosingManyPartitionsTouchesNoMoreThanNeeded counts what is asked of the file system, so that a start does not get slower
+// without anyone noticing: reads bound an opening, and syncs must not grow with the partitions that nobody wrote to.
+func TestOpeningAndClosingManyPartitionsTouchesNoMoreThanNeeded(t *testing.T) {
+	const n, few = 300, 12 // few: of the directory itself
+	for _, tree := range []bool{false, true} {
+		t.Run(fmt.Sprint("tree=", tree), func(t *testing.T) {
+			fs := newMemFS()
+			fs.tree = tree
+			counts := counting(fs)
+			open := func() *Dir {
+				d, err := OpenDir("/log", Options{FS: fs})
+				require.NoError(t, err)
+				return d
+			}
+			d := open()
+			for i := range n {
+				l, err := d.Create(fmt.Sprint("topic", i/100), int32(i%100), [16]byte{1}, DefaultConfig())
+				require.NoError(t, err)
+				res := mustAppend(t, l, records(1, producer(1, 0, 0)))
+				require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+			}
+			require.NoError(t, d.checkpoint())
+			counts()
+			require.NoError(t, d.Close())
+
+			all := func(c map[string]int) (n int) {
+				for kind, k := range c {
+					if len(kind) >= 4 && kind[:4] == "sync" {
+						n += k
+					}
+				}
+				return n
+			}
+			c := counts()
+			if tree {
+				require.LessOrEqual(t, all(c), few, "an orderly stop syncs all at once: %v", c)
+			} else {
+				require.LessOrEqual(t, all(c), 3*n+few, "two indexes and a folder: %v", c)
+			}
+
+			d = open()
+			c = counts()
+			require.True(t, d.WasClean())
+			require.LessOrEqual(t, all(c), few, "a clean start: %v", c)
+			require.LessOrEqual(t, c["open"], 5*n+few, "topic id, epochs, index, log, producers: %v", c)
+			require.LessOrEqual(t, c["read"], 6*n+few, "%v", c)
+			require.Zero(t, c["create"]+c["write"]+c["rename"], "nothing is written: %v", c)
+			require.Empty(t, d.files.ring, "no file stays open")
+			require.NoError(t, d.Close())
+			c = counts()
+			require.LessOrEqual(t, c["open"], few, "nothing is left to be written for partitions nobody used: %v", c)
+			require.LessOrEqual(t, all(c), few)
+
+			// A process that is killed: nothing of the partitions that were not written to is synced or changed.
+			d = open()
+			require.NoError(t, d.checkpoint())
+			const touched = 5
+			for i := range touched {
+				l, _ := d.Log("topic0", int32(i))
+				res := mustAppend(t, l, records(1))
+				require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+			}
+			d.syncer.stop()
+			require.NoError(t, d.lock.Close())
+			counts()
+			d = open()
+			c = counts()
+			require.False(t, d.WasClean())
+			require.LessOrEqual(t, all(c), touched+few, "only what was written to is synced: %v", c)
+			require.LessOrEqual(t, c["open"], 5*n+few+touched, "%v", c)
+			require.LessOrEqual(t, c["remove"]+c["rename"]+c["write"]+c["truncate"], few, "what is durable is left alone: %v", c)
+			require.Empty(t, d.files.ring)
+			for i := range touched {
+				l, _ := d.Log("topic0", int32(i))
+				require.EqualValues(t, 2, l.EndOffset())
+			}
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
+func TestFilesOfIdlePartitionsAreHandedBack(t *testing.T) {
+	d := openDir(t, t.TempDir(), Options{MaxOpenFiles: 3})
+	var logs []*Log
+	for i := range int32(20) {
+		l, err := d.Create("t", i, [16]byte{1}, DefaultConfig())
+		require.NoError(t, err)
+		res := mustAppend(t, l, records(1))
+		require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+		logs = append(logs, l)
+	}
+	open := func() (n int) {
+		for _, l := range logs {
+			l.active.fmu.Lock()
+			if l.active.f != nil {
+				n++
+			}
+			l.active.fmu.Unlock()
+		}
+		return n
+	}
+	require.LessOrEqual(t, open(), 8, "as many to be written to as to be read, and the last ones")
+	require.NoError(t, d.checkpoint())
+	require.NoError(t, d.checkpoint(), "written to since the one before, then idle")
+	require.LessOrEqual(t, open(), 4)
+	for _, l := range logs {
+		res := mustAppend(t, l, records(1))
+		require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
+		require.Len(t, values(t, l, 0), 2)
+	}
+	require.NoError(t, d.Close())
+}
 
 func BenchmarkOpenManyPartitions(b *testing.B) {
 	const n = 10_000

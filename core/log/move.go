@@ -350,7 +350,7 @@ func (d *Dir) adopt(l *Log) error {
 	d.mu.Lock()
 	delete(d.creating, tp)
 	if err == nil {
-		d.logs[tp] = l
+		d.put(tp, l)
 	}
 	d.mu.Unlock()
 	if err != nil {

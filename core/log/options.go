@@ -20,7 +20,7 @@ type Options struct {
 
 	ProducerIDExpiration time.Duration // producer.id.expiration.ms, 24 h
 	RecoveryThreads      int           // num.recovery.threads.per.data.dir, 2 for each processor
-	MaxOpenFiles         int           // sealed segments kept open for reading, 1024; written segments stay open besides
+	MaxOpenFiles         int           // files kept open for reading, 1024, and as many to be written to: more than that only until they are synced
 	IndexCacheBytes      int64         // memory for the indexes of sealed segments, 64 MiB
 	SyncWorkers          int           // files synced at the same time, 32
 	CleanerBufferBytes   int64         // log.cleaner.dedupe.buffer.size, 128 MiB; bounds the memory of one compaction

@@ -153,11 +153,24 @@ func (s *segment) pin() (File, error) {
 	s.fmu.Lock()
 	s.refs--
 	if !s.pinned {
-		s.pinned = true
+		s.setPinned(true)
 		s.l.d.files.drop(s.fitem)
 	}
 	s.fmu.Unlock()
 	return f, nil
+}
+
+// setPinned counts. Call with fmu held, or before anyone else has the segment.
+func (s *segment) setPinned(on bool) {
+	if s.pinned == on {
+		return
+	}
+	s.pinned = on
+	if on {
+		s.l.d.pinned.Add(1)
+	} else {
+		s.l.d.pinned.Add(-1)
+	}
 }
 
 func (s *segment) unpin() {
@@ -166,7 +179,7 @@ func (s *segment) unpin() {
 	if !s.pinned {
 		return
 	}
-	s.pinned = false
+	s.setPinned(false)
 	if s.f != nil && !s.closed {
 		s.l.d.files.add(s.fitem, 1)
 	}
@@ -192,7 +205,8 @@ func (s *segment) close() error {
 	s.l.d.indexes.drop(s.iitem)
 	s.fmu.Lock()
 	defer s.fmu.Unlock()
-	s.closed, s.pinned = true, false
+	s.closed = true
+	s.setPinned(false)
 	if s.refs == 0 && s.f != nil {
 		err := s.f.Close()
 		s.f = nil

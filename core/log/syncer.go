@@ -170,6 +170,7 @@ func (l *Log) syncNow() error {
 	if advanced {
 		l.synced.Store(target)
 	}
+	l.unpinCrowded()
 	l.mu.Unlock()
 	if advanced {
 		l.wake(target)
