@@ -31,13 +31,14 @@ func (n *Node) serveHTTP(role, setting, byDefault string, h http.Handler, launch
 		if err != nil {
 			return fmt.Errorf("%s.listeners: %w (set %s.listeners to another address; port 0 takes any free one)", role, err, role)
 		}
+		l = limitConns(l, maxHTTPConns)
 		if i == 0 {
 			addr := "http://" + advertised(l.Addr(), u.Hostname())
 			n.mu.Lock()
 			note(addr)
 			n.mu.Unlock()
 		}
-		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+		srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 		launch(role+" listener", func(ctx context.Context) error {
 			done := make(chan error, 1)
 			go func() { done <- srv.Serve(l) }()

@@ -131,9 +131,10 @@ func New(cfg Config) (*Broker, error) {
 	b.decodeMemory = server.NewBudget(maxDecodeMemory)
 	b.memory = server.NewMemoryListener("memory")
 	b.apis = b.handlers()
+	connections := b.maxConnections()
 	b.server = server.New(server.Config{
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
-		MaxConnections: b.set.maxConnections, MaxConnectionsPerIP: b.set.maxConnectionsPerIP,
+		MaxConnections: connections, MaxConnectionsPerIP: b.set.maxConnectionsPerIP, MaxUnauthenticated: maxStrangers(connections),
 		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.metrics.latencies.answered,
 		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,
 	}, b)

@@ -23,7 +23,7 @@ type ListenerOptions struct {
 	// Authenticate holds connections to the bounds of unauthenticated peers until the handler calls Conn.Authenticated.
 	// With TLS alone the handshake does.
 	Authenticate bool
-	// Unlimited exempts the listener from Config.Admit, as the one inside of the process.
+	// Unlimited exempts the listener from Config.Admit and the bounds of connections, as the one inside of the process.
 	Unlimited bool
 }
 
@@ -39,12 +39,12 @@ type Admission struct {
 const maxRefusing = 1000
 
 // errCrowded ends an unauthenticated connection when there are too many.
-var errCrowded = errors.New("too many connections have not authenticated, this one is the oldest of them")
+var errCrowded = errors.New("too many connections have not authenticated or sent no request, this one is the oldest of them")
 
 // errAuthTimeout ends a connection that did not authenticate in time.
 var errAuthTimeout = errors.New("not authenticated in time")
 
-// pending is the set of connections that are not authenticated, the oldest in front. Server.mu guards it.
+// pending is the set of connections that are not authenticated or, where they need not be, sent nothing yet, the oldest in front. Server.mu guards it.
 type pending struct {
 	order *list.List // of *Conn
 	at    map[*Conn]*list.Element
@@ -70,7 +70,7 @@ func (p *pending) remove(c *Conn) {
 	}
 }
 
-// Unauthenticated is the number of connections that have not authenticated yet, on listeners that ask for it.
+// Unauthenticated is the number of connections that have not authenticated yet, or sent no request on listeners that do not ask for it.
 func (s *Server) Unauthenticated() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,6 +83,17 @@ func (c *Conn) Authenticated() {
 		return
 	}
 	c.authenticated = true
+	c.s.mu.Lock()
+	c.s.pending.remove(c)
+	c.s.mu.Unlock()
+}
+
+// introduced notes that the peer has sent its first request, which is enough where nobody must authenticate.
+func (c *Conn) introduced() {
+	c.known = true
+	if !c.authenticated {
+		return
+	}
 	c.s.mu.Lock()
 	c.s.pending.remove(c)
 	c.s.mu.Unlock()

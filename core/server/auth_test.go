@@ -124,6 +124,28 @@ func TestTheOldestStrangerGoesForANewOne(t *testing.T) {
 	require.NoError(t, exchange(conns[3], 2))
 }
 
+// TestSilentPeersMakeRoom is the same where nobody authenticates: who has sent a request stays.
+func TestSilentPeersMakeRoom(t *testing.T) {
+	s, dial := start(t, Config{MaxUnauthenticated: 2}, echo)
+	known := dial()
+	_, err := known.Write(request(1, nil))
+	require.NoError(t, err)
+	readAnswer(t, known)
+	require.Zero(t, s.Unauthenticated())
+	oldest := dial()
+	require.Eventually(t, func() bool { return s.Unauthenticated() == 1 }, 5*time.Second, time.Millisecond)
+	younger := dial()
+	require.Eventually(t, func() bool { return s.Unauthenticated() == 2 }, 5*time.Second, time.Millisecond)
+	dial()
+	closedSoon(t, oldest)
+	for i, nc := range []net.Conn{known, younger} {
+		_, err := nc.Write(request(int32(i), nil))
+		require.NoError(t, err)
+		corr, _ := readAnswer(t, nc)
+		require.Equal(t, int32(i), corr)
+	}
+}
+
 func TestAThrottledConnectionIsAnsweredAndThenMuted(t *testing.T) {
 	addr, _ := authServer(t, Config{}, ListenerOptions{Name: "L"}, &authHandler{throttle: 300 * time.Millisecond})
 	nc := dial(t, addr)

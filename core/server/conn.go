@@ -48,6 +48,7 @@ type Conn struct {
 	authBy        time.Time            // when an unauthenticated connection ends
 	arrived       atomic.Int64         // bytes of the frame that is being read
 	raw           bool                 // of the reader goroutine: frames have no header
+	known         bool                 // of the reader goroutine: it has sent a request
 	mutedUntil    atomic.Int64         // unix nanoseconds, 0 for never
 	joined        []byte               // of writeTLS
 
@@ -176,6 +177,9 @@ func (c *Conn) readLoop() error {
 				return nil
 			}
 			return err
+		}
+		if !c.known {
+			c.introduced()
 		}
 		c.waitUnmuted() // an answer may have throttled it meanwhile
 		c.mu.Lock()

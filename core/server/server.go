@@ -43,8 +43,8 @@ type Config struct {
 	MaxUnauthenticatedBytes int
 	// UnauthenticatedMemoryBytes bounds the frames of all such peers at once. 16 MiB.
 	UnauthenticatedMemoryBytes int64
-	// MaxUnauthenticated bounds the connections that have not authenticated or not finished their handshake; the
-	// oldest is closed for a new one. 10000.
+	// MaxUnauthenticated bounds the connections that have not authenticated, not finished their handshake or, where neither is asked for, sent
+	// no request yet; the oldest is closed for a new one. 10000.
 	MaxUnauthenticated int
 	// AuthTimeout is how long handshake and authentication may take together. 30 s.
 	AuthTimeout time.Duration
@@ -189,7 +189,7 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener, o ListenerOp
 	defer func() { _ = l.Close() }()
 	delay := time.Duration(0)
 	for {
-		if !s.waitSlot(ctx) {
+		if !o.Unlimited && !s.waitSlot(ctx) {
 			return nil
 		}
 		nc, err := l.Accept()
@@ -242,7 +242,7 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 	s.perIP[c.host]++
 	s.wg.Add(1)
 	var crowded *Conn
-	if c.pending() {
+	if !o.Unlimited {
 		crowded = s.pending.add(c, s.cfg.MaxUnauthenticated)
 	}
 	s.mu.Unlock()

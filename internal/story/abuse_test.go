@@ -38,6 +38,7 @@ type abused struct {
 	plain    string // address of the listener without security
 	secure   string // of the one with TLS and SASL
 	tls      *tls.Config
+	bin      string        // the hub's binary, unless it is the ordinary one
 	n        int           // size of the attacks
 	pause    time.Duration // least length of an attack
 	victims  []*victim
@@ -85,16 +86,40 @@ func TestFloodsAgainstLimitsOfConnections(t *testing.T) {
 	a.start("broker.max.connections.per.ip="+strconv.Itoa(perIP), "broker.max.connections="+strconv.Itoa(2*perIP))
 	a.phase("nothing", func(ctx context.Context) string { <-ctx.Done(); return "" })
 	a.phase("more than max.connections.per.ip", func(ctx context.Context) string { return a.flood(ctx, "127.0.0.2") })
-	// From two addresses, so many that newcomers have no place: only those who are in are served.
-	a.newcomer.pause.Store(true)
 	a.phase("more than max.connections", func(ctx context.Context) string { return a.flood(ctx, "127.0.0.2", "127.0.0.3", "127.0.0.4") })
-	a.newcomer.pause.Store(false)
 	a.phase("nothing, after all", func(ctx context.Context) string { <-ctx.Done(); return "" })
 	admin := kadm.NewClient(a.victims[0].producer)
 	_, err := admin.AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.connection.creation.rate", Value: kadm.StringPtr("50")}})
 	require.NoError(t, err)
 	a.newcomer.pause.Store(true)
 	a.phase("more than max.connection.creation.rate", func(ctx context.Context) string { return a.flood(ctx, "127.0.0.2") })
+	a.finish()
+}
+
+// TestFloodsLeaveFilesToTheLog floods a hub that may have few files open with connections that say nothing: topics are made and written to all the same.
+func TestFloodsLeaveFilesToTheLog(t *testing.T) {
+	a := &abused{t: t, n: 1000, pause: 3 * time.Second}
+	sh := scratch(t, "few-files", "#!/bin/sh\nulimit -n 600\nexec "+hubBinary(t)+" \"$@\"\n")
+	require.NoError(t, os.Chmod(sh, 0o755)) //nolint:gosec // it is run
+	a.bin = sh
+	a.start()
+	a.phase("more than open files allow", func(ctx context.Context) string {
+		conns, failed := a.open(a.n, func(int) (net.Conn, error) { return abuseDial("", a.plain) })
+		defer closeAll(conns)
+		admin := kadm.NewClient(a.victims[0].producer)
+		made := 0
+		for i := 0; i < 10 || ctx.Err() == nil; i++ {
+			topic := fmt.Sprint("made-", i)
+			_, err := admin.CreateTopic(t.Context(), 4, 1, nil, topic)
+			require.NoError(t, err)
+			for p := range int32(4) {
+				r := &kgo.Record{Topic: topic, Partition: p, Value: []byte("x")}
+				require.NoError(t, a.victims[0].producer.ProduceSync(t.Context(), r).FirstErr(), topic)
+			}
+			made++
+		}
+		return fmt.Sprintf("%d connections%s, %d topics made meanwhile", len(conns), because(failed), made)
+	})
 	a.finish()
 }
 
@@ -119,6 +144,9 @@ func (a *abused) start(settings ...string) {
 	a.secure = fmt.Sprintf("127.0.0.1:%d", servers.FreePort())
 	a.hub = startHub(t, func(h *Hub) {
 		h.Roles = "broker,controller,registry,connect"
+		if a.bin != "" {
+			h.Bin = a.bin
+		}
 		h.Listeners = []string{"SASL_SSL://" + a.secure}
 		for k, v := range files {
 			h.Set = append(h.Set, "broker."+k+"="+v)
