@@ -44,6 +44,7 @@ var errorCodes = []struct {
 	{quorum.ErrLost, kerr.NotController},
 	{quorum.ErrClosed, kerr.NotController},
 	{quorum.ErrTooLarge, kerr.PolicyViolation},
+	{quorum.ErrFull, kerr.KafkaStorageError},
 	{context.DeadlineExceeded, kerr.RequestTimedOut},
 	{context.Canceled, kerr.NotController},
 }

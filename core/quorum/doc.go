@@ -12,7 +12,8 @@
 //     be read anywhere else, or that is all there but wrong, is damage: the node refuses to start,
 //     since cutting it would forget what it acknowledged.
 //   - After a write or sync that failed the node stops. A kernel may report a failed sync once
-//     and forget the pages.
+//     and forget the pages. A write that finds the disk full is none of these: nothing of it counts, it is taken back and
+//     tried again, and whatever is asked for meanwhile is refused with ErrFull.
 //   - A decision sees the newest committed image plus the decisions before it in its batch, and is
 //     answered only when everything it saw is committed. Batches are one entry, so they are atomic, and
 //     one batch is in flight at a time: concurrent callers share an fsync.

@@ -25,6 +25,7 @@ func (n *Node) loop(ctx context.Context) (err error) {
 			err = fmt.Errorf("raft gave up: %v", p)
 		}
 	}()
+	n.m.wal.room = func(err error) error { return n.awaitRoom(ctx, err) }
 	ticker := time.NewTicker(n.cfg.ElectionTimeout / 10)
 	defer ticker.Stop()
 	ticks := ticker.C
@@ -49,10 +50,11 @@ func (n *Node) loop(ctx context.Context) (err error) {
 			n.waiting = append(n.waiting, r)
 		case s := <-n.snapshots:
 			n.snapshotting = false
-			if s.err != nil {
+			if isFull(s.err) {
+				n.logger.Warn("no room for a snapshot of the metadata, the log is kept", "dir", n.cfg.Dir, "error", s.err)
+			} else if s.err != nil {
 				return s.err
-			}
-			if err := n.m.endSnapshot(s.p); err != nil {
+			} else if err := n.m.endSnapshot(s.p); err != nil {
 				return err
 			}
 		}
@@ -88,6 +90,7 @@ func (n *Node) round() error {
 		if err != nil {
 			return err
 		}
+		n.hasRoom()
 		n.observeLeader()
 		if !n.startBatch() {
 			break

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // memFS is a file system in memory that tells what is durable from what is not, as a disk does: the content of a file
@@ -20,6 +21,8 @@ type memFS struct {
 	journal []func(map[string]*inode) // changes of names since SyncDir, in order
 	gen     int                       // writes through handles of an earlier life fail
 	failing error                     // what every Sync answers
+	bounded bool                      // room bounds what can be written
+	room    int
 	locked  map[string]bool
 }
 
@@ -120,6 +123,9 @@ func (m *memFS) Truncate(name string, size int64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := m.names[name]
+	if m.bounded {
+		m.room += len(i.data) - int(size)
+	}
 	i.data, i.synced = i.data[:size], int(size)
 	return nil
 }
@@ -187,6 +193,15 @@ func (f *memFile) Write(b []byte) (int, error) {
 	if f.gen != f.m.gen {
 		return 0, errPowerLoss
 	}
+	if f.m.bounded {
+		n := min(len(b), f.m.room)
+		f.m.room -= n
+		f.i.data = append(f.i.data, b[:n]...)
+		if n < len(b) {
+			return n, syscall.ENOSPC
+		}
+		return n, nil
+	}
 	f.i.data = append(f.i.data, b...)
 	return len(b), nil
 }
@@ -205,6 +220,13 @@ func (f *memFile) Sync() error {
 }
 
 func (f *memFile) Close() error { return nil }
+
+// leave bounds what can still be written to n bytes; -1 is no bound.
+func (m *memFS) leave(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.bounded, m.room = n >= 0, n
+}
 
 // edit changes the content of the file whose name has the suffix.
 func (m *memFS) edit(suffix string, f func([]byte) []byte) {

@@ -106,6 +106,7 @@ type Node struct {
 	seq          uint64
 	snapshotting bool
 	isReady      bool
+	full         bool // the disk of the log
 }
 
 type request struct {

@@ -41,6 +41,8 @@ type wal struct {
 	segments []segment // oldest first; the last one is open
 	buf      []byte
 	failed   error
+	// room waits for room on a full disk: nil to try again, an error to give up. Without it a full disk is a failure like any other.
+	room func(err error) error
 }
 
 type segment struct {
@@ -224,11 +226,16 @@ func (w *wal) save(s *saved) error {
 	if w.failed != nil {
 		return w.failed
 	}
-	if err := w.write(s); err != nil {
-		w.failed = fmt.Errorf("write metadata log: %w", err)
-		return w.failed
+	for {
+		err := w.write(s)
+		if err == nil {
+			return nil
+		}
+		if err = w.again(err); err != nil {
+			w.failed = fmt.Errorf("write metadata log: %w", err)
+			return w.failed
+		}
 	}
-	return nil
 }
 
 func (w *wal) write(s *saved) error {
@@ -242,7 +249,7 @@ func (w *wal) write(s *saved) error {
 		return fmt.Errorf("frame of %d bytes, at most %d are possible", len(w.buf), maxFrame)
 	}
 	if _, err := w.file.Write(w.buf); err != nil {
-		return err
+		return noRoom(err)
 	}
 	if err := w.file.Sync(); err != nil {
 		return err
@@ -269,10 +276,12 @@ func (w *wal) roll(number uint64) error {
 	b = appendFrame(b, w.seq+1, &saved{hard: w.hard})
 	f, err := w.fs.Create(name + ".tmp")
 	if err != nil {
-		return err
+		return noRoom(err)
 	}
 	if _, err = f.Write(b); err == nil {
 		err = f.Sync()
+	} else {
+		err = noRoom(err)
 	}
 	if err == nil {
 		err = w.fs.Rename(name+".tmp", name)
