@@ -60,6 +60,7 @@ func (l *Log) unpack(r *batch.Reader, b batch.Batch, limit int, patience bool) (
 		return u, err
 	}
 	u.done(r)
+	r.Return() // hundreds may wait
 	u = unpacked{queued: int64(len(b))}
 	if all := largeQueued.Add(u.queued); all > maxUnpackQueue && all > u.queued && !patience {
 		return u, fmt.Errorf("%w: too many batches that unpack to more than %d bytes wait for their turn", ErrBusy, smallUnpacked)

@@ -74,10 +74,10 @@ func (r *Reader) Reset(b Batch) error {
 // Unpacked returns the decompressed records of the batch as a whole. They are valid until the next Reset.
 func (r *Reader) Unpacked() []byte { return r.whole }
 
-// Lend gives the Reader memory to decompress into, and Return takes it back: perhaps larger, as the Reader made it.
+// Lend gives the Reader memory to decompress into, until Return.
 func (r *Reader) Lend(buf []byte) { r.buf, r.lent = buf[:0], true }
 
-// Return ends Lend. The records of the last batch are no longer valid.
+// Return gives up the memory that the Reader decompresses into, lent or its own. The records of the last batch are no longer valid.
 func (r *Reader) Return() []byte {
 	buf := r.buf
 	r.buf, r.data, r.whole, r.left, r.lent = nil, nil, nil, 0, false
