@@ -255,6 +255,10 @@ const minChunk = 64 << 10
 // readAlong is room for what the log reads before the batch that was asked for: its index is sparse.
 const readAlong = 8 << 10
 
+// maxAnswer bounds the records of one answer, since they are in memory while it is written. Clients ask for 50 MiB by default; more than this
+// at a time makes nobody faster.
+const maxAnswer = 16 << 20
+
 // maxChunk bounds a chunk, so that it comes from a pool whatever was asked for; a partition has as many as it needs.
 const maxChunk = 2<<20 - readAlong
 
@@ -328,7 +332,7 @@ func (c *fetchCall) topicEnd(i int) int {
 
 // read fills c.out for all of c.parts.
 func (c *fetchCall) read() {
-	left := int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes))
+	left := int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes, maxAnswer))
 	if c.b.quotas.table.Load() != nil {
 		left = min(left, c.b.quotas.most(call{b: c.b, r: c.r}.session(), c.r.ClientID))
 	}

@@ -6,10 +6,11 @@ import (
 	"unsafe"
 )
 
-// Frame buffers come from pools of powers of two between 4 KiB and 4 MiB; larger ones are left to the collector.
+// Frame buffers come from pools of powers of two between 4 KiB and 32 MiB; larger ones are left to the collector. A client that writes to many
+// partitions sends a batch of a megabyte for each in one frame.
 const (
 	minPooled = 12 // log2
-	maxPooled = 22
+	maxPooled = 25
 )
 
 // The pools hold pointers to the first byte of arrays of their size, which a sync.Pool takes without allocating.
