@@ -340,7 +340,7 @@ func (b *bench) runBrokers(ctx context.Context) error {
 		return err
 	}
 	head := fmt.Sprintf("%s: %s. %d round(s), %d MiB for each run; took %.0f s.\n", time.Now().UTC().Format("2006-01-02"), machine(), b.runs, b.produceMB, time.Since(began).Seconds())
-	text := b.rep.markdown(head)
+	text := b.rep.pivot(head)
 	fmt.Print(text)
 	if b.out != "" {
 		if werr := os.WriteFile(b.out, []byte(text), 0o644); err == nil {

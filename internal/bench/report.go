@@ -115,6 +115,41 @@ func (r *report) markdown(head string) string {
 	return sb.String()
 }
 
+// pivot renders medians with a column for each system and mode, and a line for each measurement.
+func (r *report) pivot(head string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var columns, lines []string
+	cells := map[[2]string]string{}
+	for _, x := range r.rows {
+		column, line := x.system+", "+x.mode, x.what+" ("+x.unit+")"
+		if !slices.Contains(columns, column) {
+			columns = append(columns, column)
+		}
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+		if len(x.values) > 0 {
+			cells[[2]string{column, line}] = number(median(x.values))
+		}
+	}
+	slices.Sort(columns) // whoever was first in a round
+	slices.Reverse(columns)
+	var sb strings.Builder
+	sb.WriteString(head + "\n| measurement | " + strings.Join(columns, " | ") + " |\n|---|" + strings.Repeat("---:|", len(columns)) + "\n")
+	for _, line := range lines {
+		sb.WriteString("| " + line + " |")
+		for _, column := range columns {
+			sb.WriteString(" " + cells[[2]string{column, line}] + " |")
+		}
+		sb.WriteString("\n")
+	}
+	for _, g := range r.gaps {
+		sb.WriteString("\nNot measured: " + g + "\n")
+	}
+	return sb.String()
+}
+
 // machine describes where the figures come from.
 func machine() string {
 	model, mem := "unknown processor", "unknown memory"
