@@ -438,6 +438,7 @@ func (c *compaction) rebuild(w *segmentWriter, b batch.Batch, stamp, expired boo
 	if err != nil {
 		return err
 	}
+	bl.Grow(len(c.reader.Unpacked()))
 	for {
 		rec, more := c.reader.Next()
 		if !more {

@@ -106,11 +106,14 @@ func TestThePageIsOfCompleteResultsOfOneCommit(t *testing.T) {
 func TestTurnsCountOnlyTheTimeOfTests(t *testing.T) {
 	lock := filepath.Join(t.TempDir(), "lock")
 	mine, theirs := &turns{file: lock}, &turns{file: lock}
-	end := mine.take()
+	end, err := mine.take(t.Context())
+	require.NoError(t, err)
 	took := make(chan struct{})
 	go func() {
-		theirs.take()()
-		close(took)
+		if end, err := theirs.take(t.Context()); err == nil {
+			end()
+			close(took)
+		}
 	}()
 	select {
 	case <-took:

@@ -53,7 +53,11 @@ func (s *kgoSuite) run(ctx context.Context, opt options, b *broker, have *result
 	}
 	for run := 1; run <= opt.runs; run++ {
 		err := func() error {
-			defer opt.turns.take()()
+			end, err := opt.turns.take(ctx)
+			if err != nil {
+				return err
+			}
+			defer end()
 			return s.once(ctx, opt, b, src, run, tell)
 		}()
 		if err != nil {

@@ -119,7 +119,11 @@ func (s *librdkafkaSuite) run(ctx context.Context, opt options, b *broker, have 
 
 // turn runs tests, opt.workers at a time, until the turn is over, and returns those that are left.
 func (s *librdkafkaSuite) turn(ctx context.Context, opt options, b *broker, env, names []string, tell func(result), keep func() error) ([]string, error) {
-	defer opt.turns.take()()
+	end, err := opt.turns.take(ctx)
+	if err != nil {
+		return names, err
+	}
+	defer end()
 	var mu sync.Mutex
 	var failure error
 	queue := make(chan string)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"syscall"
 	"time"
@@ -16,15 +19,29 @@ type turns struct {
 	total time.Duration
 }
 
-// take waits for a turn; the function that it returns ends it. Without the lock, tests run all the same.
-func (t *turns) take() func() {
+// take waits for a turn, or until ctx ends; the function that it returns ends the turn.
+func (t *turns) take(ctx context.Context) (func(), error) {
 	var f *os.File
 	if t.file != "" {
-		if l, err := os.OpenFile(t.file, os.O_CREATE|os.O_RDWR, 0o666); err == nil {
-			f = l
-			for syscall.Flock(int(f.Fd()), syscall.LOCK_EX) == syscall.EINTR {
-				continue
+		var err error
+		if f, err = os.OpenFile(t.file, os.O_CREATE|os.O_RDWR, 0o666); err != nil {
+			return nil, fmt.Errorf("-lock: %w", err)
+		}
+		locked := make(chan error, 1)
+		go func() {
+			var err error = syscall.EINTR
+			for errors.Is(err, syscall.EINTR) {
+				err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
 			}
+			locked <- err
+		}()
+		select {
+		case err := <-locked:
+			if err != nil {
+				return nil, fmt.Errorf("-lock: lock %s: %w", t.file, err)
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err() // the process ends, and the lock with it
 		}
 	}
 	t.began = time.Now()
@@ -34,7 +51,7 @@ func (t *turns) take() func() {
 		if f != nil {
 			_ = f.Close()
 		}
-	}
+	}, nil
 }
 
 // over says that the turn has been long enough.

@@ -29,7 +29,7 @@ import (
 
 // rssBound is what the hub's resident memory may not pass under any of the attacks: its budgets for requests, answers and decoding, with
 // what the runtime takes for garbage, and connections at 100 KiB each.
-func rssBound(connections int) int64 { return 1500<<20 + int64(connections)*100<<10 }
+func rssBound(connections int) int64 { return 2<<30 + int64(connections)*100<<10 }
 
 // abused is a hub under attack, with clients that are to notice nothing of it.
 type abused struct {
@@ -239,7 +239,7 @@ func (a *abused) phase(name string, attack func(ctx context.Context) string) {
 	a.table.WriteString(line + "\n")
 	a.t.Log(line)
 	require.NotZero(a.t, a.hub.PID())
-	require.Less(a.t, a.peak.Load(), rssBound(4*a.n), "%s: the hub's memory", name)
+	require.Less(a.t, a.peak.Load(), rssBound(a.n), "%s: the hub's memory", name)
 	require.Empty(a.t, a.newcomer.errs(), "%s: clients that came meanwhile", name)
 }
 

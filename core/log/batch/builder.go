@@ -35,6 +35,9 @@ type Builder struct {
 // Reset forgets the records and keeps the settings.
 func (w *Builder) Reset() { w.recs, w.count, w.last, w.baseTs, w.maxTs = w.recs[:0], 0, 0, 0, 0 }
 
+// Grow makes room for n bytes of records, before compression.
+func (w *Builder) Grow(n int) { w.recs = slices.Grow(w.recs, n) }
+
 // Append adds a record at the next offset. Timestamp is in milliseconds; nil key and value are null.
 func (w *Builder) Append(timestamp int64, key, value []byte, headers ...Header) {
 	d := int32(0)
