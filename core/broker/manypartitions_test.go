@@ -182,7 +182,7 @@ func TestTenThousandPartitions(t *testing.T) {
 	write(100, 2, 800_000)
 	_, rss, files := p.usage(t)
 	t.Logf("all were written to: %d MiB resident, %d open files", rss>>20, files)
-	require.Less(t, files, 1200)
+	require.Less(t, files, 2200, "a thousand to be written to, a thousand to be read")
 	stop()
 	start("an orderly stop")
 	idle := 2 * time.Second

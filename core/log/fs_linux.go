@@ -40,7 +40,7 @@ func (osFS) SyncTree(name string) (done bool, err error) {
 	if err := unix.Fstatfs(int(d.Fd()), &st); err != nil {
 		return false, nil //nolint:nilerr // one by one, then
 	}
-	switch int64(st.Type) {
+	switch uint32(st.Type) {
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
 	default:
 		return false, nil

@@ -314,7 +314,7 @@ func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement)
 				return err
 			}
 		}
-		changed := false
+		var changed bool
 		if end, changed, err = l.reindex(s, p, fo.has[offsetName(s.base, suffixTxnIndex)], st); err != nil {
 			return fmt.Errorf("recover %s: %w", s.path(suffixLog), err)
 		}
