@@ -17,8 +17,9 @@ func connectionBound(configured, files int) int {
 	return bound
 }
 
-// maxStrangers is how many connections may not have authenticated, or sent nothing: so many that half of the places are for those who have.
-func maxStrangers(connections int) int { return min(10_000, max(connections/2, 1)) }
+// maxStrangers is how many connections may not have authenticated, or sent nothing: so many that half of the places are for those who have,
+// and no fewer than may come at once and mean well.
+func maxStrangers(connections int) int { return min(10_000, max(connections/2, 100)) }
 
 // maxConnections is connectionBound for this process.
 func (b *Broker) maxConnections() int {

@@ -15,4 +15,5 @@ func TestConnectionsLeaveFilesToTheLog(t *testing.T) {
 		require.Equal(t, c.want, connectionBound(c.configured, c.files), "%d of %d", c.configured, c.files)
 	}
 	require.Positive(t, openFilesLimit())
+	require.Equal(t, []int{10_000, 150, 100}, []int{maxStrangers(30_000), maxStrangers(300), maxStrangers(20)})
 }
