@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
@@ -73,6 +74,28 @@ func TestFeaturesThatAreOffAnswerAsInKafka(t *testing.T) {
 	require.Len(t, of, 1)
 	require.Equal(t, off.Code, of[0].ErrorCode)
 	require.Nil(t, of[0].ErrorMessage)
+}
+
+// TestTokensAreOffForThoseWhoAuthenticate is what Apache Kafka 4.3.1 answered a user of SCRAM.
+func TestTokensAreOffForThoseWhoAuthenticate(t *testing.T) {
+	c := brokertest.Start(t, brokertest.With("listeners", "SASL_PLAINTEXT://127.0.0.1:0"), brokertest.With("sasl.enabled.mechanisms", "PLAIN"),
+		brokertest.With("listener.name.sasl_plaintext.plain.sasl.jaas.config", `org.apache.kafka.common.security.plain.PlainLoginModule required user_bob="bob-secret";`))
+	cl := c.Client(t, kgo.SASL(plainAuth("bob", "bob-secret")))
+	request := func(req kmsg.Request) kmsg.Response {
+		resp, err := cl.Request(ctxOf(t), req)
+		require.NoError(t, err)
+		return resp
+	}
+	off := kerr.DelegationTokenAuthDisabled.Code
+	made := request(kmsg.NewPtrCreateDelegationTokenRequest()).(*kmsg.CreateDelegationTokenResponse)
+	require.Equal(t, off, made.ErrorCode)
+	require.Equal(t, "bob", made.PrincipalName)
+	require.Equal(t, []int64{0, 0, 0}, []int64{made.IssueTimestamp, made.ExpiryTimestamp, made.MaxTimestamp})
+	renewed := request(kmsg.NewPtrRenewDelegationTokenRequest()).(*kmsg.RenewDelegationTokenResponse)
+	require.Equal(t, off, renewed.ErrorCode)
+	require.Zero(t, renewed.ExpiryTimestamp)
+	require.Equal(t, off, request(kmsg.NewPtrExpireDelegationTokenRequest()).(*kmsg.ExpireDelegationTokenResponse).ErrorCode)
+	require.Equal(t, off, request(kmsg.NewPtrDescribeDelegationTokenRequest()).(*kmsg.DescribeDelegationTokenResponse).ErrorCode)
 }
 
 func TestNoControllerCanBeUnregistered(t *testing.T) {
