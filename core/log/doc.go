@@ -40,6 +40,10 @@
 // write that was under way: it is removed. A bad batch that is followed by good ones is damage: it is reported, the
 // damaged file is kept beside the log, and the good batches stay.
 //
+// What lies below the recovery point is durable and is only read by recovery: a partition that nobody wrote to since its last checkpoint
+// costs no sync and no change. What opening and closing a directory have to make durable is collected over all partitions and
+// synced together (see settlement), so that their time does not grow with a sync for each.
+//
 // # Locks
 //
 // In this order: Log.mu (append, roll, truncate; held for offset assignment and one write, never for a sync), then
