@@ -219,9 +219,9 @@ commit only; it goes on where it was interrupted, and does not run Apache Kafka'
 
 Results and logs of each test are in `+"`bin/compat`"+`. Nothing of the suites is part of this repository.
 
-- **kgo**: all tests of franz-go's client, in the version of go.mod, `+"`KGO_TEST_RF=1`"+` and a SCRAM listener, twice in a row on the same broker. Tests that
-  need no broker are among them. Subtests are listed only where one fails.
-- **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), each in its own process, two at a time; one that fails runs once
+- **kgo**: all tests of franz-go's client, in the version of go.mod, `+"`KGO_TEST_RF=1`"+` and a SCRAM listener, twice in a row on the same broker where a
+  cell says 2/2. Tests that need no broker are among them. Subtests are listed only where one fails.
+- **librdkafka %s**: all tests that need a broker, quick mode (`+"`-L -Q`"+`), each in its own process, several at a time; one that fails runs once
   more, and that counts: some of them race with their own clients on a busy machine. Scenarios: default (four partitions, access control lists on),
   noautocreate, and default again with consumers of the new group protocol (kip848). Not run: 0101, which needs three brokers, and tests of
   share groups, which moldau answers as a broker with that feature off. A test that is skipped needs what the scenario does not set up (TLS, SASL, several brokers) on either
