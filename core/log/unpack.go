@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/moldau-io/moldau/core/log/batch"
@@ -34,6 +35,7 @@ var (
 		return c
 	}()
 	largeQueued atomic.Int64
+	largeBufs   sync.Pool // of *[]byte: memory that no batch waits for, until the collector takes it
 )
 
 // unpacked is what a batch holds while its records are looked at.
@@ -66,6 +68,11 @@ func (l *Log) unpack(r *batch.Reader, b batch.Batch, limit int, patience bool) (
 		return u, fmt.Errorf("%w: too many batches that unpack to more than %d bytes wait for their turn", ErrBusy, smallUnpacked)
 	}
 	buf := <-largeUnpacks
+	if buf == nil {
+		if p, ok := largeBufs.Get().(*[]byte); ok {
+			buf = *p
+		}
+	}
 	if cap(buf) < limit+512 {
 		buf = make([]byte, 0, limit+512) // at once: growing would leave as much again to the collector
 	}
@@ -81,6 +88,8 @@ func (u unpacked) done(r *batch.Reader) {
 	if u.large {
 		buf := r.Return()
 		if left == 0 {
+			kept := buf
+			largeBufs.Put(&kept)
 			buf = nil
 		}
 		largeUnpacks <- buf
