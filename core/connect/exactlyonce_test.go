@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -178,8 +180,22 @@ func TestLostConnectionsNeitherDoubleNorFail(t *testing.T) {
 func TestAWorkerThatWasSucceededWritesNothingMore(t *testing.T) {
 	kafka, topic, props, name := transactionalCluster(t), unique(t, "t"), internalTopics(t), unique(t, "s")
 	createTopic(t, kafka, topic, 1)
-	const total = 60000
-	s := counting(name, topic, total, 50, 2*time.Millisecond)
+	// The source does not run dry before the last worker has it, however long that takes to start.
+	var limit, polled atomic.Int64
+	limit.Store(math.MaxInt64)
+	s := newScript(name)
+	s.poll = func(ctx context.Context, n int64) ([]plugins.SourceRecord, error) {
+		end := limit.Load()
+		if n >= end {
+			pause(ctx, 20*time.Millisecond)
+			return nil, nil
+		}
+		pause(ctx, 2*time.Millisecond)
+		size := min(1+rand.Int64N(50), end-n)
+		for at := polled.Load(); at < n+size && !polled.CompareAndSwap(at, n+size); at = polled.Load() {
+		}
+		return sequence(topic, n, int(size)), nil
+	}
 	var w *connecttest.Worker
 	for i := range 3 {
 		w = connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props, Logger: slog.New(slog.DiscardHandler),
@@ -190,11 +206,13 @@ func TestAWorkerThatWasSucceededWritesNothingMore(t *testing.T) {
 		before := len(s.committed())
 		require.Eventually(t, func() bool { return len(s.committed()) > before+20 }, 20*time.Second, time.Millisecond)
 	}
+	total := polled.Load() + 5000
+	limit.Store(total)
 	require.Eventually(t, func() bool {
 		offs, err := w.Offsets(context.Background(), "c")
-		return err == nil && len(offs.Offsets) == 1 && offs.Offsets[0].Offset["n"] == int64(total)
+		return err == nil && len(offs.Offsets) == 1 && offs.Offsets[0].Offset["n"] == total
 	}, 60*time.Second, 5*time.Millisecond)
-	requireSequence(t, readCommitted(t, kafka, topic), total)
+	requireSequence(t, readCommitted(t, kafka, topic), int(total))
 }
 
 func TestATransactionHoldsWholePolls(t *testing.T) {

@@ -88,8 +88,8 @@ func TestABrokenBrokerIsFound(t *testing.T) {
 			var last *Result
 			for seed := uint64(1); seed <= 8 && !subset(found, c.want); seed++ {
 				s := newSaboteur(t, addr, seed, c.how)
-				client := []kgo.Opt{kgo.SeedBrokers(addr), kgo.Dialer(s.dial), kgo.ProducerBatchCompression(kgo.NoCompression())}
-				w := &Workload{Client: client, Topic: fmt.Sprintf("broken-%d", time.Now().UnixNano()), Keys: 2, Workers: 4, Ops: 60, Seed: seed, Patience: 2 * time.Second, PollWait: 30 * time.Millisecond}
+				client := []kgo.Opt{kgo.SeedBrokers(addr), kgo.Dialer(s.dial)}
+				w := &Workload{Client: client, Plain: true, Topic: fmt.Sprintf("broken-%d", time.Now().UnixNano()), Keys: 2, Workers: 4, Ops: 60, Seed: seed, Patience: 2 * time.Second, PollWait: 30 * time.Millisecond}
 				makeTopic(t, client, w.Topic, w.Keys)
 				h := NewHistory()
 				w.Run(t.Context(), h)

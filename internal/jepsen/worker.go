@@ -17,8 +17,10 @@ import (
 type Workload struct {
 	// Client reaches the cluster.
 	Client []kgo.Opt
-	Topic  string
-	Keys   int
+	// Plain has batches sent without compression. It is no option of Client: kgo writes to the list of codecs, which clients would share.
+	Plain bool
+	Topic string
+	Keys  int
 	// Workers run at the same time, Ops operations each, chosen by Seed.
 	Workers, Ops int
 	Seed         uint64
@@ -122,6 +124,9 @@ func (w *Workload) options(opts ...kgo.Opt) []kgo.Opt {
 		kgo.FetchMaxWait(50 * time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }), kgo.MetadataMinAge(10 * time.Millisecond), kgo.MetadataMaxAge(time.Second),
 		kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(200 * time.Millisecond)}
+	if w.Plain {
+		base = append(base, kgo.ProducerBatchCompression(kgo.NoCompression()))
+	}
 	return slices.Concat(base, w.Client, opts)
 }
 
