@@ -204,7 +204,12 @@ func TestAWorkerThatWasSucceededWritesNothingMore(t *testing.T) {
 			w.MustCreate("c", map[string]string{"connector.class": "ScriptSource", "script": name})
 		}
 		before := len(s.committed())
-		require.Eventually(t, func() bool { return len(s.committed()) > before+20 }, 20*time.Second, time.Millisecond)
+		for deadline := time.Now().Add(20 * time.Second); len(s.committed()) <= before+20; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				st, err := w.ConnectorStatus("c")
+				t.Fatalf("worker %d: %d commits, %d polled, status %+v, error %v", i, len(s.committed())-before, polled.Load(), st, err)
+			}
+		}
 	}
 	total := polled.Load() + 5000
 	limit.Store(total)
