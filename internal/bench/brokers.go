@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -217,28 +216,6 @@ func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
 	return nil
 }
 
-var (
-	perfRate = regexp.MustCompile(`\(([0-9.]+) MB/sec\)`)
-	perfP99  = regexp.MustCompile(`([0-9]+) ms 99th`)
-)
-
-// perf runs Kafka's ProducerPerformance and returns what the last line with a rate says, in MB/s and milliseconds.
-func (m *matrix) perf(ctx context.Context, s side, topic string, args []string, props ...string) (mbs, p99 float64, err error) {
-	all := append([]string{"--topic", topic}, args...)
-	all = append(append(all, "--producer-props", "bootstrap.servers="+s.bootstrap, "acks=all"), props...)
-	out, err := m.tools.Command(ctx, "org.apache.kafka.tools.ProducerPerformance", all...).CombinedOutput()
-	if err != nil {
-		return 0, 0, fmt.Errorf("ProducerPerformance: %w\n%s", err, out)
-	}
-	rates, tails := perfRate.FindAllSubmatch(out, -1), perfP99.FindAllSubmatch(out, -1)
-	if len(rates) == 0 || len(tails) == 0 {
-		return 0, 0, fmt.Errorf("ProducerPerformance prints no rate:\n%s", out)
-	}
-	mbs, _ = strconv.ParseFloat(string(rates[len(rates)-1][1]), 64)
-	p99, _ = strconv.ParseFloat(string(tails[len(tails)-1][1]), 64)
-	return mbs * 1.048576, p99, nil
-}
-
 // java measures with Kafka's own perf tools: the producer's defaults, or batches of batch bytes.
 func (m *matrix) java(ctx context.Context, s side, c cell, batch int, quiet bool) error {
 	topic := m.b.unique("perf")
@@ -258,7 +235,7 @@ func (m *matrix) java(ctx context.Context, s side, c cell, batch int, quiet bool
 		props = append(props, fmt.Sprintf("batch.size=%d", batch))
 	}
 	before := cpu(s.pid)
-	mbs, _, err := m.perf(ctx, s, topic, []string{"--num-records", strconv.Itoa(n), "--record-size", strconv.Itoa(c.size), "--throughput", "-1"}, props...)
+	mbs, _, err := producerPerformance(ctx, m.tools, s.bootstrap, topic, []string{"--num-records", strconv.Itoa(n), "--record-size", strconv.Itoa(c.size), "--throughput", "-1"}, props...)
 	if err != nil {
 		return err
 	}
@@ -268,24 +245,11 @@ func (m *matrix) java(ctx context.Context, s side, c cell, batch int, quiet bool
 		return nil
 	}
 	before = cpu(s.pid)
-	out, err := m.tools.Command(ctx, "org.apache.kafka.tools.ConsumerPerformance", "--topic", topic, "--num-records", strconv.Itoa(n),
-		"--bootstrap-server", s.bootstrap, "--timeout", "60000").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("ConsumerPerformance: %w\n%s", err, out)
+	if mbs, err = consumerPerformance(ctx, m.tools, s.bootstrap, topic, n); err != nil {
+		return err
 	}
-	// start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec
-	for line := range strings.Lines(string(out)) {
-		f := strings.Split(strings.TrimSpace(line), ", ")
-		if len(f) >= 10 && strings.HasPrefix(f[0], "2") {
-			v, err := strconv.ParseFloat(f[8], 64)
-			if err != nil {
-				return fmt.Errorf("ConsumerPerformance: %w in %q", err, line)
-			}
-			m.add(quiet, "consume, "+what, s, size, v*1.048576, cpu(s.pid)-before)
-			return nil
-		}
-	}
-	return fmt.Errorf("ConsumerPerformance prints no rate:\n%s", out)
+	m.add(quiet, "consume, "+what, s, size, mbs, cpu(s.pid)-before)
+	return nil
 }
 
 // fixed measures latency at 50 MB/s, after a warm-up, with both clients.
@@ -301,7 +265,7 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 		return err
 	}
 	defer remove()
-	_, p99, err := m.perf(ctx, s, topic, []string{"--num-records", strconv.Itoa(rate * (warm + counted)), "--warmup-records", strconv.Itoa(rate * warm),
+	_, p99, err := producerPerformance(ctx, m.tools, s.bootstrap, topic, []string{"--num-records", strconv.Itoa(rate * (warm + counted)), "--warmup-records", strconv.Itoa(rate * warm),
 		"--record-size", strconv.Itoa(c.size), "--throughput", strconv.Itoa(rate)})
 	if err != nil {
 		return err

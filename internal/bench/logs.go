@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"regexp"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -167,10 +165,7 @@ func (b *bench) logRound(ctx context.Context, brokers []broker) error {
 	return nil
 }
 
-var perfMB = regexp.MustCompile(`\(([0-9.]+) MB/sec\)`)
-
-// javaTools measures with the performance tools of Apache Kafka itself. They count in MiB; so that all rows have one unit it is turned
-// into MB.
+// javaTools measures with the performance tools of Apache Kafka itself.
 func (b *bench) javaTools(ctx context.Context, tools *servers.KafkaTools, k broker) error {
 	n := b.produceMB << 20 / recordSize
 	topic := b.unique("perf")
@@ -179,36 +174,16 @@ func (b *bench) javaTools(ctx context.Context, tools *servers.KafkaTools, k brok
 		return err
 	}
 	defer remove()
-	cmd := tools.Command(ctx, "org.apache.kafka.tools.ProducerPerformance", "--topic", topic, "--num-records", fmt.Sprint(n),
-		"--record-size", fmt.Sprint(recordSize), "--throughput", "-1", "--producer-props", "bootstrap.servers="+k.bootstrap, "acks=all",
+	mbs, _, err := producerPerformance(ctx, tools, k.bootstrap, topic,
+		[]string{"--num-records", strconv.Itoa(n), "--record-size", strconv.Itoa(recordSize), "--throughput", "-1"},
 		"batch.size=262144", "linger.ms=5", "buffer.memory=67108864")
-	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("ProducerPerformance: %w\n%s", err, out)
+		return err
 	}
-	all := perfMB.FindAllSubmatch(out, -1)
-	if len(all) == 0 {
-		return fmt.Errorf("ProducerPerformance prints no rate:\n%s", out)
+	b.rep.add("produce, 1 KiB records, 1 partition, ProducerPerformance", k.system, k.mode, "MB/s", mbs)
+	if mbs, err = consumerPerformance(ctx, tools, k.bootstrap, topic, n); err != nil {
+		return err
 	}
-	v, _ := strconv.ParseFloat(string(all[len(all)-1][1]), 64)
-	b.rep.add("produce, 1 KiB records, 1 partition, ProducerPerformance", k.system, k.mode, "MB/s", v*1.048576)
-
-	out, err = tools.Command(ctx, "org.apache.kafka.tools.ConsumerPerformance", "--topic", topic, "--num-records", fmt.Sprint(n),
-		"--bootstrap-server", k.bootstrap, "--timeout", "60000").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("ConsumerPerformance: %w\n%s", err, out)
-	}
-	// start.time, end.time, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec
-	for line := range strings.Lines(string(out)) {
-		f := strings.Split(strings.TrimSpace(line), ", ")
-		if len(f) >= 10 && strings.HasPrefix(f[0], "2") {
-			v, err := strconv.ParseFloat(f[8], 64)
-			if err != nil {
-				return fmt.Errorf("ConsumerPerformance: %w in %q", err, line)
-			}
-			b.rep.add("consume, 1 KiB records, 1 partition, ConsumerPerformance", k.system, k.mode, "MB/s", v*1.048576)
-			return nil
-		}
-	}
-	return fmt.Errorf("ConsumerPerformance prints no rate:\n%s", out)
+	b.rep.add("consume, 1 KiB records, 1 partition, ConsumerPerformance", k.system, k.mode, "MB/s", mbs)
+	return nil
 }
