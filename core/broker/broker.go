@@ -87,6 +87,8 @@ type Broker struct {
 	quotas     *quotas
 	guards     map[int16]guard // by API key
 
+	verifiesTxns atomic.Bool // transaction.partition.verification.enable
+
 	electedMu sync.Mutex
 	electedAt map[int32]int32
 
@@ -166,6 +168,7 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 	if err := b.openDir(); err != nil {
 		return err
 	}
+	b.followOwnConfig(b.image())
 	if err := b.startGroups(); err != nil {
 		return err
 	}

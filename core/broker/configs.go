@@ -103,7 +103,7 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		if name == "" {
 			return nil, refuse(kerr.InvalidRequest, "Group name must not be empty")
 		}
-		return config.DescribeGroup(im.Configs(kind, name), b.cfg.Core.Static, keys), nil
+		return config.DescribeGroup(im.Configs(kind, name), b.layers(im, ""), keys), nil
 	case metadata.ClientMetricsResource:
 		if name == "" {
 			return nil, refuse(kerr.InvalidRequest, "Client metrics subscription name must not be empty")

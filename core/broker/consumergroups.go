@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/group"
 	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/security/acl"
@@ -68,11 +69,15 @@ func (b *Broker) consumerGroupDescribe(c call, rc group.RequestContext, req kmsg
 
 // groupImage is the metadata as groups see it.
 type groupImage struct {
-	im *metadata.Image
+	im         *metadata.Image
+	intervalMs int32 // the broker's assignment interval, -1 if it was not changed at run time
 }
 
 // Image implements group.Topics.
-func (t groupTopics) Image() group.Image { return groupImage{t.b.image()} }
+func (t groupTopics) Image() group.Image {
+	im := t.b.image()
+	return groupImage{im, config.AssignmentIntervalMs(t.b.layers(im, ""))}
+}
 
 func (g groupImage) Version() int64 { return g.im.Offset }
 
@@ -114,7 +119,7 @@ func (g groupImage) Racks(topic string, partition int32) []string {
 }
 
 func (g groupImage) GroupConfig(name string) group.GroupConfig {
-	c := group.GroupConfig{AssignmentIntervalMs: -1}
+	c := group.GroupConfig{AssignmentIntervalMs: g.intervalMs}
 	overrides := g.im.Configs(metadata.GroupResource, name)
 	if len(overrides) == 0 {
 		return c

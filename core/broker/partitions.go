@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/log"
 	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/replica"
@@ -273,15 +273,17 @@ func (b *Broker) topicConfigChanged(im *metadata.Image, name string) {
 	}
 }
 
+// followOwnConfig takes what is in effect of the properties that can change at run time and are not defaults of topics. The one of consumer
+// groups goes with the image that they are given.
+func (b *Broker) followOwnConfig(im *metadata.Image) {
+	l := b.layers(im, "")
+	b.dir.Cordon(config.Cordoned(l))
+	b.verifiesTxns.Store(config.VerifiesTxns(l))
+}
+
 // brokerConfigChanged follows a change of this broker's dynamic configuration, which is also the default of all topics.
 func (b *Broker) brokerConfigChanged(im *metadata.Image) {
-	cordoned := b.cfg.Core.CordonedLogDirs
-	for _, name := range []string{"", b.brokerName()} {
-		if v, ok := im.Configs(metadata.BrokerResource, name)["cordoned.log.dirs"]; ok {
-			cordoned = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
-		}
-	}
-	b.dir.Cordon(cordoned)
+	b.followOwnConfig(im)
 	for _, s := range b.topics.all() {
 		b.topicConfigChanged(im, s.name)
 	}

@@ -67,7 +67,7 @@ func (c *produceCall) join() *produceTxn {
 				return all(&metadata.Error{Code: kerr.InvalidProducerIDMapping.Code, Message: "Transactional records contained more than one producer ID"})
 			}
 			producer, epoch = h.ProducerID(), h.ProducerEpoch()
-			if support != addImplicitly && !c.b.set.txn.verify {
+			if support != addImplicitly && !c.b.verifiesTxns.Load() {
 				continue
 			}
 			guard, needed, err := topic.partition(in.Index).Log().StartVerification(producer, epoch)

@@ -22,7 +22,7 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 		support = verifyAbortable
 	}
 	index := b.groups.PartitionFor(req.Group)
-	if p := b.localPartition(group.OffsetsTopic, index); p != nil && req.Group != "" && (b.set.txn.verify || support == addImplicitly) {
+	if p := b.localPartition(group.OffsetsTopic, index); p != nil && req.Group != "" && (b.verifiesTxns.Load() || support == addImplicitly) {
 		guard, needed, err := p.Log().StartVerification(req.ProducerID, req.ProducerEpoch)
 		code := codeOf(err)
 		if err == nil && needed {

@@ -26,7 +26,6 @@ type txnSettings struct {
 	replication  int16
 	minISR       int32
 	segmentBytes int32
-	verify       bool
 	backoff      time.Duration
 	backoffMax   time.Duration
 }
@@ -41,7 +40,7 @@ func txnSettingsOf(c *config.Broker) txnSettings {
 			ExpireCheckMs: c.TransactionExpireCheck.Milliseconds(),
 		},
 		replication: c.TransactionLogReplication, minISR: c.TransactionLogMinISR, segmentBytes: c.TransactionLogSegmentBytes,
-		verify: c.TransactionVerification, backoff: c.AddPartitionsBackoff, backoffMax: c.AddPartitionsBackoffMax,
+		backoff: c.AddPartitionsBackoff, backoffMax: c.AddPartitionsBackoffMax,
 	}
 }
 

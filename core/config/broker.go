@@ -231,10 +231,8 @@ func (b *Broker) cross() error {
 	if len(b.LogDirs) == 0 {
 		return invalid("At least one log directory must be defined via log.dirs or log.dir.")
 	}
-	for _, d := range b.CordonedLogDirs {
-		if d != "*" && !slices.Contains(b.LogDirs, d) {
-			return invalid("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: " + d)
-		}
+	if err := checkCordoned(b.CordonedLogDirs, b.LogDirs); err != nil {
+		return err
 	}
 	if !slices.Contains(b.Roles, "broker") || !slices.Contains(b.Roles, "controller") {
 		return invalid(fmt.Sprintf("Invalid value %s for configuration process.roles: moldau does not split the roles yet; it accepts broker,controller only", strings.Join(b.Roles, ",")))

@@ -7,7 +7,8 @@ var BrokerKeys = newTable("broker", brokerKeys())
 
 func brokerKeys() []Key {
 	var keys []Key
-	followed := map[string]bool{} // by topics, which follow changes at once
+	// By topics, which follow changes at once, and by the broker.
+	followed := map[string]bool{assignmentInterval: true, cordonedDirs: true, TxnVerification: true}
 	for _, origins := range topicOrigins {
 		for _, o := range origins {
 			followed[o.name] = true

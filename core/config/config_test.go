@@ -286,9 +286,11 @@ func TestDescribeFollowsTheLayersAsKafkaDoes(t *testing.T) {
 	require.Empty(t, DescribeTopic(l, []string{"nope"}), "unknown names are left out")
 	require.Empty(t, DescribeTopic(l, []string{}))
 
-	g := DescribeGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, nil, []string{"consumer.session.timeout.ms"})[0]
+	g := DescribeGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, Layers{}, []string{"consumer.session.timeout.ms"})[0]
 	require.Equal(t, SourceGroup, g.Source)
 	require.Equal(t, "consumer.session.timeout.ms=50000@8 group.consumer.session.timeout.ms=45000@5", synonyms(g))
+	g = DescribeGroup(nil, Layers{Cluster: map[string]string{"group.consumer.assignment.interval.ms": "500"}}, []string{"consumer.assignment.interval.ms"})[0]
+	require.Equal(t, SourceClusterDefault, g.Source)
 }
 
 func TestTopicConfigHoldsEveryKey(t *testing.T) {
@@ -319,8 +321,17 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 	}
 	require.NoError(t, ValidateBrokerUpdate([]string{"log.retention.ms", "compression.type", "log.durability"}, true))
 	require.NoError(t, ValidateBrokerUpdate([]string{"sasl.kerberos.min.time.before.relogin"}, false))
-	require.EqualError(t, ValidateBroker(map[string]string{"log.retention.ms": "0"}), "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
-	require.NoError(t, ValidateBroker(map[string]string{"log.retention.ms": "5"}))
+	require.EqualError(t, ValidateBroker(map[string]string{"log.retention.ms": "0"}, nil), "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+	require.NoError(t, ValidateBroker(map[string]string{"log.retention.ms": "5"}, nil))
+	require.NoError(t, ValidateBrokerUpdate([]string{"cordoned.log.dirs", "group.consumer.assignment.interval.ms", TxnVerification}, false))
+	require.EqualError(t, ValidateBrokerUpdate([]string{"cordoned.log.dirs"}, true),
+		"Cannot update these configs at default cluster level, broker id must be specified: [cordoned.log.dirs]")
+	require.EqualError(t, ValidateBroker(map[string]string{"cordoned.log.dirs": "/c"}, map[string]string{"log.dirs": "/a,/b"}),
+		"All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: /c")
+	require.NoError(t, ValidateBroker(map[string]string{"cordoned.log.dirs": "/b"}, map[string]string{"log.dirs": "/a,/b"}))
+	require.EqualError(t, ValidateBroker(map[string]string{"group.consumer.assignment.interval.ms": "99999"}, nil),
+		"group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms")
+	require.NoError(t, ValidateBroker(map[string]string{"group.consumer.assignment.interval.ms": "99999"}, map[string]string{"group.consumer.max.assignment.interval.ms": "100000"}))
 	require.EqualError(t, ValidateGroup(map[string]string{"nope": "1"}, nil), "Unknown group config name: nope")
 	require.NoError(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, nil))
 	require.ErrorContains(t, ValidateGroup(map[string]string{"share.session.timeout.ms": "50000"}, nil), "does not support")

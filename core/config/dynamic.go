@@ -6,6 +6,39 @@ import (
 	"strings"
 )
 
+// TxnVerification is the property that says whether writes of older clients are held against the transaction they name. It can be
+// changed at run time.
+const TxnVerification = "transaction.partition.verification.enable"
+
+const (
+	assignmentInterval = "group.consumer.assignment.interval.ms"
+	cordonedDirs       = "cordoned.log.dirs"
+)
+
+// Cordoned are the directories that get no new partitions.
+func Cordoned(l Layers) []string {
+	if v := l.brokerValue(BrokerKeys.Key(cordonedDirs)); v != nil {
+		return splitDirs(*v)
+	}
+	return nil
+}
+
+// VerifiesTxns is the value in effect of [TxnVerification].
+func VerifiesTxns(l Layers) bool {
+	v := l.brokerValue(BrokerKeys.Key(TxnVerification))
+	return v != nil && *v == "true"
+}
+
+// AssignmentIntervalMs is the group.consumer.assignment.interval.ms that was set at run time, or -1.
+func AssignmentIntervalMs(l Layers) int32 {
+	l.Static = nil
+	v, src, _ := l.find(assignmentInterval)
+	if p, problem := parse(Int, v); src != SourceDefault && problem == "" {
+		return int32(p.Int)
+	}
+	return -1
+}
+
 // ValidateBrokerUpdate judges which keys may be changed at run time, for one broker or (cluster) for all, with
 // Kafka's texts.
 func ValidateBrokerUpdate(keys []string, cluster bool) error {
@@ -39,12 +72,37 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 	return nil
 }
 
-// ValidateBroker judges overrides that were set at run time for one broker or for all.
-func ValidateBroker(overrides map[string]string) error {
+// ValidateBroker judges overrides that were set at run time for one broker or for all, on a broker with these properties.
+func ValidateBroker(overrides, static map[string]string) error {
 	if err := BrokerKeys.Validate(overrides); err != nil {
 		return err
 	}
+	if v, ok := overrides[cordonedDirs]; ok {
+		l := Layers{Static: static}
+		dirs := l.brokerValue(BrokerKeys.Key("log.dirs"))
+		if dirs == nil {
+			dirs = l.brokerValue(BrokerKeys.Key("log.dir"))
+		}
+		if err := checkCordoned(splitDirs(v), splitDirs(*dirs)); err != nil {
+			return err
+		}
+	}
+	if v, ok := overrides[assignmentInterval]; ok {
+		// As for the override of a group, but for the name.
+		if err := checkGroupBounds(map[string]string{"consumer.assignment.interval.ms": v}, static); err != nil {
+			return invalid("group." + err.Error())
+		}
+	}
 	return checkRetention("log.retention.ms", overrides)
+}
+
+func checkCordoned(cordoned, dirs []string) error {
+	for _, d := range cordoned {
+		if d != "*" && !slices.Contains(dirs, d) {
+			return invalid("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: " + d)
+		}
+	}
+	return nil
 }
 
 // ValidateGroup judges the overrides of a group, on a broker with these properties.

@@ -218,9 +218,8 @@ func DescribeCluster(l Layers, names []string) []Entry {
 	return slices.DeleteFunc(entries, func(e Entry) bool { return e.Source == 0 })
 }
 
-// DescribeGroup answers DescribeConfigs for a group with these overrides, on a broker with these properties.
-func DescribeGroup(overrides, static map[string]string, names []string) []Entry {
-	broker := Layers{Static: static}
+// DescribeGroup answers DescribeConfigs for a group with these overrides, on the broker of these layers.
+func DescribeGroup(overrides map[string]string, broker Layers, names []string) []Entry {
 	return describe(GroupKeys, names, func(k *Key) Entry {
 		var e Entry
 		if s, ok := overrides[k.Name]; ok {

@@ -22,7 +22,7 @@ func (t TableRules) ValidateConfigs(r ConfigResource, overrides map[string]strin
 	case TopicResource:
 		return config.ValidateTopic(overrides)
 	case BrokerResource:
-		return config.ValidateBroker(overrides)
+		return config.ValidateBroker(overrides, t.Static)
 	case GroupResource:
 		return config.ValidateGroup(overrides, t.Static)
 	case ClientMetricsResource:

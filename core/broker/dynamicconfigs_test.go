@@ -1,0 +1,95 @@
+package broker_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/broker/brokertest"
+)
+
+// alterBroker sets properties of broker 1 at run time, or, with a value of nil, takes them away.
+func alterBroker(t *testing.T, c *brokertest.Cluster, key string, value *string) {
+	t.Helper()
+	op := kadm.SetConfig
+	if value == nil {
+		op = kadm.DeleteConfig
+	}
+	rs, err := c.Admin(t).AlterBrokerConfigs(t.Context(), []kadm.AlterConfig{{Op: op, Name: key, Value: value}}, 1)
+	require.NoError(t, err)
+	require.NoError(t, rs[0].Err, rs[0].ErrMessage)
+}
+
+func TestCordonedDirectoriesGetNoNewPartitions(t *testing.T) {
+	dir := t.TempDir()
+	x, y := filepath.Join(dir, "x"), filepath.Join(dir, "y")
+	c := brokertest.Start(t, brokertest.With("log.dirs", x+","+y), brokertest.With("cordoned.log.dirs", x))
+	count := func(want map[string]int) {
+		t.Helper()
+		dirs := logDirs(t, c)
+		for d, n := range want {
+			require.Len(t, dirs[d], n, "%s: %v", d, dirs)
+		}
+	}
+	c.CreateTopic(t, "first", 4)
+	count(map[string]int{x: 0, y: 4})
+
+	alterBroker(t, c, "cordoned.log.dirs", &y)
+	c.CreateTopic(t, "second", 3)
+	count(map[string]int{x: 3, y: 4})
+	c.Restart(t)
+	c.CreateTopic(t, "third", 2)
+	count(map[string]int{x: 5, y: 4})
+
+	alterBroker(t, c, "cordoned.log.dirs", nil)
+	c.CreateTopic(t, "fourth", 2)
+	count(map[string]int{x: 5, y: 6})
+}
+
+func TestVerificationOfTransactionsIsTurnedOffAtRunTime(t *testing.T) {
+	c := brokertest.Start(t)
+	s := &script{raw: dial(t, c), ids: map[int64]string{}}
+	createTopic(s.raw, "txns", 2)
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.Version, find.CoordinatorType, find.CoordinatorKeys = 4, 1, []string{"tx"}
+	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](s.raw, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	p := s.init(4, "tx", 60_000, nobody)
+	write := func(part int32) string {
+		s.produce(10, "tx", p, part, 0)
+		return s.out[len(s.out)-1]
+	}
+	require.Contains(t, write(0), "INVALID_TXN_STATE", "the transaction does not have the partition")
+	off := "false"
+	alterBroker(t, c, "transaction.partition.verification.enable", &off)
+	require.Contains(t, write(0), ": OK")
+	alterBroker(t, c, "transaction.partition.verification.enable", nil)
+	require.Contains(t, write(1), "INVALID_TXN_STATE")
+}
+
+func TestTheAssignmentIntervalOfConsumerGroupsChangesAtRunTime(t *testing.T) {
+	c := brokertest.Start(t, brokertest.With("group.consumer.assignment.interval.ms", "15000"))
+	c.CreateTopic(t, "orders", 4)
+	none := "0"
+	alterBroker(t, c, "group.consumer.assignment.interval.ms", &none)
+	nextGen(t, c, "g", kgo.ConsumeTopics("orders"))
+	shares := func() string {
+		var out []string
+		for _, m := range describeConsumer(t, c.Client(t), "g").Members {
+			for _, tp := range m.Assignment.TopicPartitions {
+				out = append(out, strings.Repeat("p", len(tp.Partitions)))
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	require.Eventually(t, func() bool { return shares() == "pppp" }, 10*time.Second, 20*time.Millisecond)
+	begin := time.Now()
+	nextGen(t, c, "g", kgo.ConsumeTopics("orders"))
+	require.Eventually(t, func() bool { return shares() == "pp pp" }, 20*time.Second, 20*time.Millisecond)
+	require.Less(t, time.Since(begin), 13*time.Second, "the interval of the file was kept")
+}
