@@ -383,7 +383,16 @@ TOPIC,PARTITION,OFFSET as this command writes them with --export.`,
 	c.MarkFlagsMutuallyExclusive(how...)
 	c.MarkFlagsOneRequired(how...)
 	c.MarkFlagsMutuallyExclusive("topic", "all-topics", "from-file")
-	c.MarkFlagsMutuallyExclusive("dry-run", "execute")
+	c.PreRunE = func(*cobra.Command, []string) error {
+		switch dry, _ := fl.GetBool("dry-run"); {
+		case !fl.Changed("dry-run"):
+		case dry && f.execute:
+			return usagef("give one of them", "--dry-run only shows, --execute commits")
+		case !dry && !f.execute:
+			return usagef("give --execute to commit, or leave --dry-run=false out", "--dry-run=false alone commits nothing")
+		}
+		return nil
+	}
 	complete(c, "topic", a.names(topicNames))
 	return c
 }
