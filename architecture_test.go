@@ -22,10 +22,11 @@ func TestImportsRunOneWay(t *testing.T) {
 	}{
 		{"connectors/", []string{"plugins", "connectors/cdc", "connectors/SELF"}, "connectors see the plugin API and their driver only"},
 		{"plugins", []string{"plugins", "schemaregistry/avro", "schemaregistry/client"}, "plugins see each other and the registry's client"},
-		{"core/connect", []string{"plugins", "core/connect", "core/javahash"}, "the worker reaches the log as a Kafka client"},
+		{"core/connect", []string{"plugins", "core/connect", "core/javahash", "core/kafkaclient"}, "the worker reaches the log as a Kafka client"},
 		{"schemaregistry", []string{"schemaregistry"}, "the registry reaches the log as a Kafka client"},
 		{"rest/", []string{"rest", "core/connect/api", "schemaregistry/api"}, "rest declares the interfaces that it needs"},
 		{"core/log", []string{"core/log"}, "the log knows nothing above it"},
+		{"core/kafkaclient", []string{"core/kafkaclient"}, "what clients need knows nothing above it"},
 		{"core/config", []string{"core/config"}, "property tables know nothing above them"},
 		{"core/metadata", []string{"core/metadata", "core/config"}, "controller decisions are pure"},
 		{"core/quorum", []string{"core/quorum", "core/metadata"}, "consensus carries metadata records"},

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
+	"github.com/moldau-io/moldau/core/kafkaclient"
 )
 
 const authorizer = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
@@ -248,7 +249,7 @@ func TestTransactionsNeedTheirRights(t *testing.T) {
 		if err := cl.ProduceSync(ctx, &kgo.Record{Topic: "t", Value: []byte("x")}).FirstErr(); err != nil {
 			return err
 		}
-		return cl.EndTransaction(ctx, kgo.TryCommit)
+		return kafkaclient.EndTransaction(ctx, cl, kgo.TryCommit)
 	}
 	grant(t, c, "bob", "allow topic t write", "allow txn mine-* write")
 	require.ErrorIs(t, try("other"), kerr.TransactionalIDAuthorizationFailed)

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
+	"github.com/moldau-io/moldau/core/kafkaclient"
 	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/metadata"
 )
@@ -73,7 +74,7 @@ func TestATransactionIsSeenWholeOrNotAtAll(t *testing.T) {
 			cl.Produce(ctx, &kgo.Record{Partition: int32(j % 3), Value: fmt.Appendf(nil, "%d/%d", i, j)}, nil)
 		}
 		require.NoError(t, cl.Flush(ctx))
-		require.NoError(t, cl.EndTransaction(ctx, kgo.TransactionEndTry(i%3 != 0)))
+		require.NoError(t, kafkaclient.EndTransaction(ctx, cl, kgo.TransactionEndTry(i%3 != 0)))
 	}
 	seen := map[string]int{}
 	for _, v := range readCommitted(t, c, "t") {
@@ -171,9 +172,9 @@ func TestASecondProducerFencesTheFirst(t *testing.T) {
 	require.NoError(t, second.ProduceSync(ctx, &kgo.Record{Value: []byte("heir")}).FirstErr())
 	err := first.ProduceSync(ctx, &kgo.Record{Value: []byte("zombie again")}).FirstErr()
 	require.Error(t, err)
-	err = errors.Join(err, first.EndTransaction(ctx, kgo.TryCommit))
+	err = errors.Join(err, kafkaclient.EndTransaction(ctx, first, kgo.TryCommit))
 	require.Error(t, err)
-	require.NoError(t, second.EndTransaction(ctx, kgo.TryCommit))
+	require.NoError(t, kafkaclient.EndTransaction(ctx, second, kgo.TryCommit))
 	require.Equal(t, []string{"heir"}, readCommitted(t, c, "t"))
 }
 
@@ -342,7 +343,7 @@ func TestClientsFallBackToTransactionsOfVersion1(t *testing.T) {
 				want = append(want, v)
 			}
 		}
-		require.NoError(t, cl.EndTransaction(ctx, kgo.TransactionEndTry(i%2 == 0)))
+		require.NoError(t, kafkaclient.EndTransaction(ctx, cl, kgo.TransactionEndTry(i%2 == 0)))
 	}
 	_, epoch, err := cl.ProducerID(ctx)
 	require.NoError(t, err)
@@ -352,7 +353,7 @@ func TestClientsFallBackToTransactionsOfVersion1(t *testing.T) {
 	require.NoError(t, cl.ProduceSync(ctx, &kgo.Record{Value: []byte("zombie")}).FirstErr())
 	require.NoError(t, heir.BeginTransaction())
 	require.NoError(t, heir.ProduceSync(ctx, &kgo.Record{Value: []byte("heir")}).FirstErr())
-	require.Error(t, cl.EndTransaction(ctx, kgo.TryCommit))
-	require.NoError(t, heir.EndTransaction(ctx, kgo.TryCommit))
+	require.Error(t, kafkaclient.EndTransaction(ctx, cl, kgo.TryCommit))
+	require.NoError(t, kafkaclient.EndTransaction(ctx, heir, kgo.TryCommit))
 	require.ElementsMatch(t, append(want, "heir"), readCommitted(t, c, "t"))
 }

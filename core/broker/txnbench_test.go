@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
+	"github.com/moldau-io/moldau/core/kafkaclient"
 	"github.com/moldau-io/moldau/core/log"
 )
 
@@ -123,7 +124,7 @@ func benchTransaction(b *testing.B, n int, pace time.Duration) {
 		recs = append(recs, &kgo.Record{Topic: topic + "-offsets", Value: value[:50]})
 		require.NoError(b, p.ProduceSync(ctx, recs...).FirstErr())
 		t1 := time.Now()
-		require.NoError(b, p.EndTransaction(ctx, kgo.TryCommit))
+		require.NoError(b, kafkaclient.EndTransaction(ctx, p, kgo.TryCommit))
 		t2 := time.Now()
 		t3 := <-seen
 		if i >= warm {

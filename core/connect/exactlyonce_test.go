@@ -311,6 +311,12 @@ func TestEarlierTasksAreFenced(t *testing.T) {
 		pause(ctx, 20*time.Millisecond)
 		return nil, nil
 	}
+	var starts atomic.Int64
+	s.start = func() error { starts.Add(1); return nil }
+	awaitStarts := func(n int64) {
+		t.Helper()
+		require.Eventually(t, func() bool { return starts.Load() == n }, 20*time.Second, 2*time.Millisecond)
+	}
 	w := connecttest.Start(t, kafka, registry(), connecttest.Options{Properties: props})
 	ctx := context.Background()
 	config := map[string]string{"name": "c", "connector.class": "ScriptSource", "script": name, "tasks.max": "3"}
@@ -335,6 +341,7 @@ func TestEarlierTasksAreFenced(t *testing.T) {
 		return out
 	}
 	require.Eventually(t, func() bool { return len(fencings()) == 2 }, 20*time.Second, 5*time.Millisecond)
+	awaitStarts(4) // the status may still be that of the first set's task
 	w.Await("c", "RUNNING", "RUNNING")
 	require.Error(t, zombie.EndTransaction(ctx, kgo.TryCommit))
 	require.Empty(t, readCommitted(t, kafka, topic))
@@ -343,7 +350,7 @@ func TestEarlierTasksAreFenced(t *testing.T) {
 	require.NoError(t, w.Fence(ctx, "c"), "there is nothing left to fence")
 	_, err = w.Restart(ctx, "c", true, false)
 	require.NoError(t, err)
-	s.awaitStops(t, 4)
+	awaitStarts(5)
 	w.Await("c", "RUNNING", "RUNNING")
 	require.Len(t, fencings(), 2, "a restart makes no new set of tasks")
 	var e *api.Error

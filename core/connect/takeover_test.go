@@ -22,6 +22,7 @@ import (
 
 	"github.com/moldau-io/moldau/core/connect"
 	"github.com/moldau-io/moldau/core/connect/connecttest"
+	"github.com/moldau-io/moldau/core/kafkaclient"
 	"github.com/moldau-io/moldau/plugins"
 )
 
@@ -248,7 +249,7 @@ func TestAnExactlyOnceClusterOfKafkaConnectIsTakenOver(t *testing.T) {
 		require.NoError(t, cl.BeginTransaction())
 		require.NoError(t, cl.ProduceSync(ctx, recs...).FirstErr())
 		if commit {
-			require.NoError(t, cl.EndTransaction(ctx, kgo.TryCommit))
+			require.NoError(t, kafkaclient.EndTransaction(ctx, cl, kgo.TryCommit))
 		}
 	}
 	rec := func(topic, key, value string) *kgo.Record {

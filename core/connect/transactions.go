@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau-io/moldau/core/kafkaclient"
 	"github.com/moldau-io/moldau/plugins"
 )
 
@@ -257,7 +258,7 @@ func (c *configWriter) once(ctx context.Context, recs []*kgo.Record) error {
 		}
 	}
 	if err == nil {
-		if err = c.cl.EndTransaction(end, kgo.TryCommit); err == nil {
+		if err = kafkaclient.EndTransaction(end, c.cl, kgo.TryCommit); err == nil {
 			return nil
 		}
 		err = fmt.Errorf("commit: %w", err)
@@ -267,10 +268,8 @@ func (c *configWriter) once(ctx context.Context, recs []*kgo.Record) error {
 		c.cl = nil
 		return err
 	}
-	if e := c.cl.AbortBufferedRecords(end); e == nil {
-		if e = c.cl.EndTransaction(end, kgo.TryAbort); e != nil {
-			err = errors.Join(err, fmt.Errorf("abort: %w", e))
-		}
+	if e := kafkaclient.EndTransaction(end, c.cl, kgo.TryAbort); e != nil {
+		err = errors.Join(err, fmt.Errorf("abort: %w", e))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/moldau-io/moldau/core/kafkaclient"
 	"github.com/moldau-io/moldau/plugins"
 )
 
@@ -246,7 +247,7 @@ func (t *transaction) end(offs *offsetRecords) (attempted bool, err error) {
 	if err := w.cl.Flush(w.ctx); err != nil {
 		return false, err
 	}
-	if err := w.cl.EndTransaction(w.ctx, kgo.TryCommit); err != nil {
+	if err := kafkaclient.EndTransaction(w.ctx, w.cl, kgo.TryCommit); err != nil {
 		return true, err
 	}
 	return true, w.noteEpoch()
@@ -259,7 +260,7 @@ func (t *transaction) endAborted() error {
 	if err := w.cl.Flush(w.ctx); err != nil {
 		return err
 	}
-	if err := w.cl.EndTransaction(w.ctx, kgo.TryAbort); err != nil {
+	if err := kafkaclient.EndTransaction(w.ctx, w.cl, kgo.TryAbort); err != nil {
 		return err
 	}
 	if err := w.noteEpoch(); err != nil {
@@ -326,11 +327,7 @@ func (t *transaction) giveUp(abort bool) {
 	if abort && t.started && t.begun == nil && w.ctx.Err() == nil && len(t.batches) > 0 {
 		ctx, cancel := context.WithTimeout(w.ctx, 5*time.Second)
 		defer cancel()
-		err := w.cl.AbortBufferedRecords(ctx)
-		if err == nil {
-			err = w.cl.EndTransaction(ctx, kgo.TryAbort)
-		}
-		if err != nil {
+		if err := kafkaclient.EndTransaction(ctx, w.cl, kgo.TryAbort); err != nil {
 			w.log.Warn("an unfinished transaction was left to the broker to abort", "transactional_id", w.txnID, "error", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/core/connect/api"
+	"github.com/moldau-io/moldau/core/kafkaclient"
 	"github.com/moldau-io/moldau/plugins"
 )
 
@@ -217,10 +218,10 @@ func (w *Worker) writeInTransaction(ctx context.Context, name string, p *parsed,
 		return err
 	}
 	if err := cl.ProduceSync(ctx, recs...).FirstErr(); err != nil {
-		_ = cl.EndTransaction(ctx, kgo.TryAbort)
+		_ = kafkaclient.EndTransaction(ctx, cl, kgo.TryAbort)
 		return err
 	}
-	if err := cl.EndTransaction(context.WithoutCancel(ctx), kgo.TryCommit); err != nil {
+	if err := kafkaclient.EndTransaction(context.WithoutCancel(ctx), cl, kgo.TryCommit); err != nil {
 		return err
 	}
 	return offs.stored(recs, marks)

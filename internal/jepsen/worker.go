@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/moldau-io/moldau/core/kafkaclient"
 )
 
 // Workload is what a run's workers do. The topic must exist, with Keys partitions.
@@ -306,13 +308,9 @@ func (k *worker) endAssigned(ctx context.Context, commit bool) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.w.Patience)
 	defer cancel()
 	if !commit {
-		err := k.txn.AbortBufferedRecords(ctx)
-		if err == nil {
-			err = k.txn.EndTransaction(ctx, kgo.TryAbort)
-		}
-		return false, err
+		return false, kafkaclient.EndTransaction(ctx, k.txn, kgo.TryAbort)
 	}
-	err := k.txn.EndTransaction(ctx, kgo.TryCommit)
+	err := kafkaclient.EndTransaction(ctx, k.txn, kgo.TryCommit)
 	return err == nil, err
 }
 
@@ -321,5 +319,8 @@ func (k *worker) beginSession() (*kgo.Client, error) { return k.session.Client()
 func (k *worker) endSession(ctx context.Context, commit bool) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.w.Patience)
 	defer cancel()
+	if err := kafkaclient.Settle(ctx, k.session.Client()); err != nil {
+		return false, err
+	}
 	return k.session.End(ctx, kgo.TransactionEndTry(commit))
 }

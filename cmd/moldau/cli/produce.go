@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/cmd/moldau/clientprops"
+	"github.com/moldau-io/moldau/core/kafkaclient"
 )
 
 // maxLine bounds a line of input, which becomes one record.
@@ -176,7 +177,7 @@ func (a *app) produce(c *cobra.Command, topic string, p produceFlags) error {
 		if first != nil || lastErr != nil {
 			end = kgo.TryAbort
 		}
-		if err := cl.EndTransaction(fctx, end); err != nil && first == nil {
+		if err := kafkaclient.EndTransaction(fctx, cl, end); err != nil && first == nil {
 			first = fmt.Errorf("end transaction: %w", err)
 		}
 		if end == kgo.TryAbort {
