@@ -71,7 +71,7 @@ func TestTwoNodesThatWriteAtOnceAgree(t *testing.T) {
 	nodes = append(nodes, run(t, Options{KafkaOpts: opts, Level: "NONE"})) // and one that starts later
 	for _, n := range nodes {
 		require.Eventually(t, func() bool {
-			versions, err := n.Versions("s", Live)
+			versions, err := n.Versions("s", Live, false)
 			return err == nil && len(versions) == 40
 		}, 10*time.Second, 10*time.Millisecond)
 		for id, text := range told {

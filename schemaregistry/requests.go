@@ -183,8 +183,9 @@ func (r *Registry) Subjects(prefix string, f Filter) ([]string, error) {
 	return out, err
 }
 
-// Versions returns the numbers of a subject's versions, ascending.
-func (r *Registry) Versions(subject string, f Filter) ([]int, error) {
+// Versions returns the numbers of a subject's versions, ascending. With negative those of deleted versions come too, below 0, and f only says
+// which subjects there are.
+func (r *Registry) Versions(subject string, f Filter, negative bool) ([]int, error) {
 	subject = normalSubject(subject)
 	out := []int{}
 	err := r.view(func(s *State) error {
@@ -195,7 +196,14 @@ func (r *Registry) Versions(subject string, f Filter) ([]int, error) {
 		if !s.has(subject, exists) {
 			return errSubjectNotFound(subject)
 		}
+		if negative {
+			f = WithDeleted
+		}
 		for _, v := range s.versions(subject, f) {
+			if negative && v.deleted {
+				out = append(out, -v.number)
+				continue
+			}
 			out = append(out, v.number)
 		}
 		return nil
@@ -268,8 +276,9 @@ func propertiesOf(m *Metadata) map[string]string {
 	return m.Properties
 }
 
-// Schemas returns the versions of the subjects within prefix, in order; only the newest of each if latest.
-func (r *Registry) Schemas(prefix string, f Filter, latest bool, offset, limit int) ([]Schema, error) {
+// Schemas returns the versions of the subjects within prefix, in order; only the newest of each if latest, and if ruleType is not "" only those
+// that have rules of this type.
+func (r *Registry) Schemas(prefix string, f Filter, latest bool, ruleType string, offset, limit int) ([]Schema, error) {
 	out := []Schema{}
 	err := r.view(func(s *State) error {
 		for _, name := range s.subjectNames(prefix, f) {
@@ -278,6 +287,9 @@ func (r *Registry) Schemas(prefix string, f Filter, latest bool, offset, limit i
 				list = list[len(list)-1:]
 			}
 			for _, v := range list {
+				if ruleType != "" && !hasRuleType(v.content.rules, ruleType) {
+					continue
+				}
 				if offset--; offset >= 0 {
 					continue
 				}
@@ -299,18 +311,30 @@ func (r *Registry) Format(sc Schema, format string) (string, error) {
 	}
 	out := sc.Schema
 	err := r.view(func(s *State) error {
-		texts, err := resolve(s, qualify(sc.Subject).context, sc.References, WithDeleted)
+		parsed, err := formatted(s, sc)
 		if err != nil {
-			return errInvalidSchema(err)
-		}
-		parsed, err := avro.Parse(sc.Schema, avro.Options{References: texts, MaxBytes: 16 << 20})
-		if err != nil {
-			return errInvalidSchema(err)
+			return err
 		}
 		out = parsed.Resolved()
 		return nil
 	})
 	return out, err
+}
+
+// formatted parses a schema that was answered.
+func formatted(s *State, sc Schema) (*avro.Schema, error) {
+	if err := checkType(sc.SchemaType); err != nil {
+		return nil, err
+	}
+	texts, err := resolve(s, qualify(sc.Subject).context, sc.References, WithDeleted)
+	if err != nil {
+		return nil, errInvalidSchema(err)
+	}
+	parsed, err := avro.Parse(sc.Schema, avro.Options{References: texts, MaxBytes: 16 << 20})
+	if err != nil {
+		return nil, errInvalidSchema(err)
+	}
+	return parsed, nil
 }
 
 // Contexts returns the names of the contexts, the default (".") first.

@@ -26,15 +26,17 @@ type Registry interface {
 	Lookup(subject string, req api.Request, normalize, deleted bool) (api.Schema, error)
 	Check(subject string, number int, req api.Request, normalize bool) (bool, []string, error)
 	Format(sc api.Schema, format string) (string, error)
+	QualifyReferences(subject string, refs []api.Reference) []api.Reference
+	FindTags(sc api.Schema, wanted []string) ([]api.SchemaTags, error)
 
 	ByID(id int, subject string) (api.Schema, error)
 	MaxID(subject string) int
 	VersionsOfID(id int, subject string, f api.Filter) ([]api.SubjectVersion, error)
 	ByGUID(guid string) (api.Schema, []api.ContextID, error)
-	Schemas(prefix string, f api.Filter, latest bool, offset, limit int) ([]api.Schema, error)
+	Schemas(prefix string, f api.Filter, latest bool, ruleType string, offset, limit int) ([]api.Schema, error)
 
 	Subjects(prefix string, f api.Filter) ([]string, error)
-	Versions(subject string, f api.Filter) ([]int, error)
+	Versions(subject string, f api.Filter, negative bool) ([]int, error)
 	Version(subject string, number int, deleted bool) (api.Schema, error)
 	WithMetadata(subject string, properties map[string]string, deleted bool) (api.Schema, error)
 	ReferencedBy(subject string, number int, f api.Filter) ([]int, error)

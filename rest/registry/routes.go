@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/moldau-io/moldau/schemaregistry/api"
 )
@@ -168,6 +169,16 @@ type schemaString struct {
 	MaxID      int             `json:"maxId,omitempty"`
 	Timestamp  int64           `json:"ts,omitempty"`
 	Deleted    bool            `json:"deleted,omitempty"`
+
+	Tags []api.SchemaTags `json:"schemaTags,omitempty"`
+}
+
+// references are those of a schema as referenceFormat asks for them: "qualified" writes the context of the schema's subject into them.
+func (c *call) references(subject string, refs []api.Reference) []api.Reference {
+	if c.URL.Query().Get("referenceFormat") != "qualified" {
+		return refs
+	}
+	return c.h.reg.QualifyReferences(subject, refs)
 }
 
 // idSubject is the subject that chooses the context of an id.
@@ -188,7 +199,19 @@ func (c *call) schemaOfID() (api.Schema, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Schema, err = c.h.reg.Format(s, c.URL.Query().Get("format"))
+	return c.present(s)
+}
+
+// present finds the tags of a schema that findTags asks for, and gives its text the form that format asks for.
+func (c *call) present(s api.Schema) (api.Schema, error) {
+	var err error
+	query := c.URL.Query()
+	if wanted := query["findTags"]; len(wanted) > 0 {
+		if s.Tags, err = c.h.reg.FindTags(s, wanted); err != nil {
+			return s, err
+		}
+	}
+	s.Schema, err = c.h.reg.Format(s, query.Get("format"))
 	return s, err
 }
 
@@ -197,9 +220,10 @@ func (c *call) byID() (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := schemaString{GUID: s.GUID, SchemaType: s.SchemaType, Schema: s.Schema, References: s.References, Metadata: s.Metadata, RuleSet: s.RuleSet, Timestamp: s.Timestamp, Deleted: s.Deleted}
+	out := schemaString{GUID: s.GUID, SchemaType: s.SchemaType, Schema: s.Schema, References: s.References, Metadata: s.Metadata, RuleSet: s.RuleSet, Timestamp: s.Timestamp, Deleted: s.Deleted, Tags: s.Tags}
 	if c.idSubject() != "" {
 		out.Subject, out.Version = s.Subject, s.Version
+		out.References = c.references(s.Subject, s.References)
 	}
 	if c.boolean("fetchMaxId") {
 		out.MaxID = c.h.reg.MaxID(c.idSubject())
@@ -269,7 +293,15 @@ func (c *call) schemas() (any, error) {
 	if limit < 0 {
 		limit = byDefault
 	}
-	return c.h.reg.Schemas(prefix, c.filter(), c.boolean("latestOnly"), max(offset, 0), min(limit, most))
+	// There are no associations of schemas with resources, and to look for aliases is not known: to ignore these would answer with schemas
+	// that were not asked for, or not with all of them.
+	query := c.URL.Query()
+	for _, name := range []string{"resourceType", "associationType", "lifecycle", "aliases"} {
+		if v := query.Get(name); v != "" && !strings.EqualFold(v, "false") {
+			return nil, httpError(422, "The query parameter "+name+" is not supported by this registry")
+		}
+	}
+	return c.h.reg.Schemas(prefix, c.filter(), c.boolean("latestOnly"), query.Get("ruleType"), max(offset, 0), min(limit, most))
 }
 
 func (c *call) subjects() (any, error) {
@@ -282,7 +314,7 @@ func (c *call) subjects() (any, error) {
 }
 
 func (c *call) versions() (any, error) {
-	list, err := c.h.reg.Versions(c.subject(), c.filter())
+	list, err := c.h.reg.Versions(c.subject(), c.filter(), c.boolean("deletedAsNegative"))
 	return page(c, list, err)
 }
 
@@ -292,14 +324,15 @@ func (c *call) schemaOfVersion() (api.Schema, error) {
 		return api.Schema{}, err
 	}
 	s, err := c.h.reg.Version(c.subject(), number, c.boolean("deleted"))
-	if err == nil {
-		s.Schema, err = c.h.reg.Format(s, c.URL.Query().Get("format"))
+	if err != nil {
+		return s, err
 	}
-	return s, err
+	return c.present(s)
 }
 
 func (c *call) getVersion() (any, error) {
 	s, err := c.schemaOfVersion()
+	s.References = c.references(s.Subject, s.References)
 	return s, err
 }
 

@@ -67,7 +67,27 @@ type Schema struct {
 	// Timestamp is when the version was written, in milliseconds since 1970.
 	Timestamp int64 `json:"ts,omitempty"`
 	Deleted   bool  `json:"deleted,omitempty"`
+	// Tags are what a client asked for of the tags that are written into the schema.
+	Tags []SchemaTags `json:"schemaTags,omitempty"`
 }
+
+// SchemaTags are the tags of one part of a schema.
+type SchemaTags struct {
+	Entity SchemaEntity `json:"schemaEntity"`
+	Tags   []string     `json:"tags"`
+}
+
+// SchemaEntity names a part of a schema: a record by its full name, or a field by its record's full name and its own.
+type SchemaEntity struct {
+	Path string `json:"entityPath"`
+	Type string `json:"entityType"` // EntityRecord or EntityField
+}
+
+// The types of a [SchemaEntity].
+const (
+	EntityRecord = "sr_record"
+	EntityField  = "sr_field"
+)
 
 // Request is a schema to register, look up or check.
 type Request struct {

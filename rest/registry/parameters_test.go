@@ -1,0 +1,74 @@
+package registry_test
+
+import "testing"
+
+func TestTagsAreFound(t *testing.T) {
+	n := start(t, cluster(t), nil)
+	const person = `{\"type\":\"record\",\"name\":\"Person\",\"namespace\":\"a\",\"fields\":[` +
+		`{\"name\":\"mail\",\"type\":\"string\",\"confluent:tags\":[\"PII\",\"MAIL\",\"PII\"]},` +
+		`{\"name\":\"age\",\"type\":\"int\",\"confluent:tags\":[\"AGE\"]},{\"name\":\"next\",\"type\":[\"null\",\"Person\"]},` +
+		`{\"name\":\"homes\",\"type\":{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"Home\",\"fields\":[{\"name\":\"at\",\"type\":\"string\",\"confluent:tags\":[\"PII\"]}]}}}],\"confluent:tags\":[\"PII\"]}`
+	const text = `"schema":"` + person + `","schemaType":"AVRO"`
+	record := `{"schemaEntity":{"entityPath":"a.Person","entityType":"sr_record"},"tags":["PII"]}`
+	mail := `{"schemaEntity":{"entityPath":"a.Person.mail","entityType":"sr_field"},"tags":["PII","MAIL"]}`
+	age := `{"schemaEntity":{"entityPath":"a.Person.age","entityType":"sr_field"},"tags":["AGE"]}`
+	home := `{"schemaEntity":{"entityPath":"a.Home.at","entityType":"sr_field"},"tags":["PII"]}`
+	transcript(t, n, []step{
+		{"POST /subjects/p/versions", `{"schema":"` + person + `"}`, 200, `{"id":1,"version":1,` + text + `}`},
+		{"GET /schemas/ids/1?findTags=*", "", 200, `{` + text + `,"schemaTags":[` + record + `,` + mail + `,` + age + `,` + home + `]}`},
+		{"GET /schemas/ids/1?findTags=MAIL&findTags=AGE", "", 200, `{` + text + `,"schemaTags":[` + mail + `,` + age + `]}`},
+		{"GET /subjects/p/versions/1?findTags=AGE", "", 200, `{"subject":"p","version":1,"id":1,` + text + `,"schemaTags":[` + age + `]}`},
+		{"GET /subjects/p/versions/1?findTags=none", "", 200, `{"subject":"p","version":1,"id":1,` + text + `}`},
+	})
+}
+
+func TestDeletedVersionsAreListedBelowZero(t *testing.T) {
+	n := start(t, cluster(t), nil)
+	transcript(t, n, []step{
+		{"POST /subjects/s/versions", `{"schema":"\"int\""}`, 200, `{"id":1,"version":1,"schema":"\"int\"","schemaType":"AVRO"}`},
+		{"POST /subjects/s/versions", `{"schema":"\"long\""}`, 200, `{"id":2,"version":2,"schema":"\"long\"","schemaType":"AVRO"}`},
+		{"DELETE /subjects/s/versions/1", "", 200, `1`},
+		{"GET /subjects/s/versions?deletedAsNegative=true", "", 200, `[-1,2]`},
+		{"GET /subjects/s/versions?deletedAsNegative=true&deletedOnly=true&offset=1", "", 200, `[2]`},
+		{"GET /subjects/s/versions?deletedAsNegative=false", "", 200, `[2]`},
+		{"DELETE /subjects/s", "", 200, `[2]`},
+		{"GET /subjects/s/versions?deletedAsNegative=true", "", 404, `{"error_code":40401,"message":"Subject 's' not found."}`},
+		{"GET /subjects/s/versions?deletedAsNegative=true&deleted=true", "", 200, `[-1,-2]`},
+	})
+}
+
+func TestSchemasAreFilteredByTheTypesOfTheirRules(t *testing.T) {
+	n := start(t, cluster(t), nil)
+	rule := `"ruleSet":{"domainRules":[{"name":"r","kind":"CONDITION","mode":"WRITE","type":"CEL","expr":"true"}]}`
+	one := `{"subject":"a","version":1,"id":1,"schema":"\"int\"","schemaType":"AVRO",` + rule + `}`
+	transcript(t, n, []step{
+		{"POST /subjects/a/versions", `{"schema":"\"int\"",` + rule + `}`, 200, `{"id":1,"version":1,"schema":"\"int\"","schemaType":"AVRO",` + rule + `}`},
+		{"POST /subjects/b/versions", `{"schema":"\"long\""}`, 200, `{"id":2,"version":1,"schema":"\"long\"","schemaType":"AVRO"}`},
+		{"GET /schemas?ruleType=CEL", "", 200, `[` + one + `]`},
+		{"GET /schemas?ruleType=JSONATA", "", 200, `[]`},
+		{"GET /schemas?ruleType=&latestOnly=true&subjectPrefix=a", "", 200, `[` + one + `]`},
+		{"GET /schemas?lifecycle=STRONG", "", 422, `{"error_code":422,"message":"The query parameter lifecycle is not supported by this registry"}`},
+		{"GET /schemas?aliases=true", "", 422, `{"error_code":422,"message":"The query parameter aliases is not supported by this registry"}`},
+		{"GET /schemas?aliases=false&ruleType=x", "", 200, `[]`},
+	})
+}
+
+func TestReferencesAreQualifiedOnDemand(t *testing.T) {
+	n := start(t, cluster(t), nil)
+	const inner = `{\"type\":\"record\",\"name\":\"I\",\"fields\":[]}`
+	const outer = `{\"type\":\"record\",\"name\":\"O\",\"fields\":[{\"name\":\"i\",\"type\":\"I\"}]}`
+	refs := func(subject string) string {
+		return `"references":[{"name":"I","subject":"` + subject + `","version":1}]`
+	}
+	const text = `"schema":"` + outer + `","schemaType":"AVRO"`
+	transcript(t, n, []step{
+		{"POST /subjects/:.c:i/versions", `{"schema":"` + inner + `"}`, 200, `{"id":1,"version":1,"schema":"` + inner + `","schemaType":"AVRO"}`},
+		{"POST /subjects/:.c:o/versions", `{"schema":"` + outer + `",` + refs("i") + `}`, 200, `{"id":2,"version":1,` + text + `,` + refs("i") + `}`},
+		{"GET /subjects/:.c:o/versions/1", "", 200, `{"subject":":.c:o","version":1,"id":2,` + text + `,` + refs("i") + `}`},
+		{"GET /subjects/:.c:o/versions/1?referenceFormat=qualified", "", 200, `{"subject":":.c:o","version":1,"id":2,` + text + `,` + refs(":.c:i") + `}`},
+		{"GET /schemas/ids/2?subject=:.c:o&referenceFormat=qualified", "", 200, `{"subject":":.c:o","version":1,` + text + `,` + refs(":.c:i") + `}`},
+		{"POST /subjects/i/versions", `{"schema":"` + inner + `"}`, 200, `{"id":1,"version":1,"schema":"` + inner + `","schemaType":"AVRO"}`},
+		{"POST /subjects/o/versions", `{"schema":"` + outer + `",` + refs("i") + `}`, 200, `{"id":2,"version":1,` + text + `,` + refs("i") + `}`},
+		{"GET /subjects/o/versions/1?referenceFormat=qualified", "", 200, `{"subject":"o","version":1,"id":2,` + text + `,` + refs("i") + `}`},
+	})
+}
