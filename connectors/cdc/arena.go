@@ -84,3 +84,16 @@ func (a *Arena) Keep(b []byte) []byte {
 	}
 	return b[:len(b):len(b)]
 }
+
+// Slab hands out zeroed Ts, 256 of them an allocation. Its zero value is ready.
+type Slab[T any] struct{ free []T }
+
+// New returns the next.
+func (s *Slab[T]) New() *T {
+	if len(s.free) == 0 {
+		s.free = make([]T, structSlab)
+	}
+	t := &s.free[0]
+	s.free = s.free[1:]
+	return t
+}

@@ -262,8 +262,13 @@ func Parse(connector string, v configdef.Values) (*Config, error) {
 	return c, nil
 }
 
-// SelectOverride returns the statement that a snapshot reads a table by, or "".
-func (c *Config) SelectOverride(id TableID) string { return c.selectOverrides[id.String()] }
+// SnapshotFrom returns what a snapshot selects the rows of a table from: table, or the table's own statement in parentheses.
+func (c *Config) SnapshotFrom(id TableID, table string) string {
+	if own := c.selectOverrides[id.String()]; own != "" {
+		return "(" + strings.TrimRight(strings.TrimSpace(own), ";") + ") moldau_rows"
+	}
+	return table
+}
 
 // SnapshotIncludes reports whether a captured table is read by snapshots.
 func (c *Config) SnapshotIncludes(id TableID) bool {

@@ -71,6 +71,19 @@ func (m *Metrics) Handled(commitMillis, nowMillis int64) {
 	m.LastEventMillis.Store(nowMillis)
 }
 
+// Snapshot tells of a snapshot while take runs, and how it ended.
+func (m *Metrics) Snapshot(take func() error) error {
+	m.SnapshotRunning.Store(true)
+	m.SnapshotStart.Store(time.Now().UnixMilli())
+	m.SnapshotEnd.Store(0)
+	err := take()
+	m.SnapshotRunning.Store(false)
+	m.SnapshotEnd.Store(time.Now().UnixMilli())
+	m.SnapshotCompleted.Store(err == nil)
+	m.SnapshotAborted.Store(err != nil)
+	return err
+}
+
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range m.desc {

@@ -3,6 +3,7 @@ package cdc
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,15 @@ type TableDef struct {
 	Key []string
 	// SourceSchema is the schema of the connector's source block.
 	SourceSchema *data.Schema
+}
+
+// SetKey makes those of columns that the table has its key.
+func (d *TableDef) SetKey(columns []string) {
+	for _, k := range columns {
+		if slices.ContainsFunc(d.Columns, func(c Column) bool { return c.Name == k }) {
+			d.Key = append(d.Key, k)
+		}
+	}
 }
 
 // Table is a compiled TableDef: everything about one version of a table that its events share. It is immutable.
@@ -67,8 +77,18 @@ func (t *Table) Index(column string) int {
 	return -1
 }
 
-// KeyIndexes returns the places of the key's columns in key order. Do not change it.
-func (t *Table) KeyIndexes() []int { return t.keyIdx }
+// SameEvents reports whether two compiled tables give the same events.
+func (t *Table) SameEvents(o *Table) bool {
+	if t.Topic != o.Topic || t.ID != o.ID || !t.Envelope.Equal(o.Envelope) || !t.Key.Equal(o.Key) || (t.Key == nil) != (o.Key == nil) || len(t.Columns) != len(o.Columns) {
+		return false
+	}
+	for i := range t.Columns {
+		if t.Columns[i].Name != o.Columns[i].Name {
+			return false
+		}
+	}
+	return slices.Equal(t.keyIdx, o.keyIdx)
+}
 
 // EnvelopeSchema builds the schema of an event from its row and source schemas.
 func EnvelopeSchema(name string, row, source *data.Schema) *data.Schema {

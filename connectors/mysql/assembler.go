@@ -8,7 +8,6 @@ import (
 	"github.com/go-mysql-org/go-mysql/replication"
 
 	"github.com/moldau-io/moldau/connectors/cdc"
-	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
 )
 
@@ -26,10 +25,7 @@ type binlogEvent struct {
 //
 // Invariants:
 //   - A position is a place between transactions and a count of events and rows behind it, counted as Debezium counts: from the BEGIN of
-//     the transaction (MariaDB: its GTID) on, rows within an event. It says that all changes up to it were handed over. The records of
-//     one change but its last carry the position before it, so that a resumption never begins inside a change.
-//   - The last change of a transaction carries the position of the transaction's end. As that is known only when the commit arrives, the
-//     records of the latest change stay in the assembler until the next change or event.
+//     the transaction (MariaDB: its GTID) on, rows within an event. What it says of its record is the outbox's promise.
 //   - A stream that begins again at a place delivers the transaction behind it once more, in the same events: exactly skip.event events
 //     and skip.row rows are passed over.
 type assembler struct {
@@ -42,13 +38,8 @@ type assembler struct {
 	onError func(error) error
 
 	partition map[string]any
-	out       []plugins.SourceRecord
-	bytes     int64
-	held      int // index in out of the first record of the change whose position may still become the transaction's end; -1: none
-	heldBytes int64
-	opening   bool // what is held begins with the BEGIN record of a transaction
+	out       cdc.Outbox[*offset]
 
-	pos  *offset // position of the last record
 	last offset  // the place between transactions where a new stream has to begin
 	skip *offset // where to go on in the transaction behind last
 
@@ -66,23 +57,25 @@ type assembler struct {
 	events    int64
 	rows      int64
 	skipping  bool
-	scratch   []offset
+	offsets   cdc.Slab[offset]
 }
 
 func newAssembler(cfg *config, em *cdc.Emitter, stats *cdc.Stats) *assembler {
-	return &assembler{cfg: cfg, em: em, tx: cfg.NewTransactions(), stats: stats, tables: map[uint64]*relation{}, held: -1,
-		partition: map[string]any{"server": cfg.Prefix}, onError: func(err error) error { return err }}
+	partition := map[string]any{"server": cfg.Prefix}
+	return &assembler{cfg: cfg, em: em, tx: cfg.NewTransactions(), stats: stats, tables: map[uint64]*relation{},
+		partition: partition, out: cdc.NewOutbox[*offset](partition), onError: func(err error) error { return err }}
 }
 
 // resume sets the position to go on from. stored tells that it is stored already.
 func (a *assembler) resume(o *offset, stored bool) {
 	a.last = *o
 	a.last.event, a.last.row, a.last.snapshot = 0, 0, false
-	a.next, a.inTx, a.pending, a.held = o.gtids, false, nil, -1
+	a.next, a.inTx, a.pending = o.gtids, false, nil
+	a.out.Release()
 	a.setFile(o.file)
-	a.skip, a.pos = nil, nil
+	a.skip, a.out.Position = nil, nil
 	if stored {
-		a.pos = o
+		a.out.Position = o
 	}
 	if !o.between() {
 		a.skip = o
@@ -92,27 +85,16 @@ func (a *assembler) resume(o *offset, stored bool) {
 // restart prepares for a new stream after the old one broke. It returns the place to begin at.
 func (a *assembler) restart() *offset {
 	clear(a.tables)
-	if a.opening { // nothing but its BEGIN is there, and will come again
-		a.out = a.out[:a.held]
-	} else if a.inTx && !a.skipping {
+	if !a.out.Restart() && a.inTx && !a.skipping {
 		a.skip = &offset{event: a.events, row: a.rows}
 	}
-	a.inTx, a.skipping, a.pending, a.held, a.opening = false, false, nil, -1, false
+	a.inTx, a.skipping, a.pending = false, false, nil
 	a.next = a.last.gtids
 	a.setFile(a.last.file)
 	return &a.last
 }
 
 func (a *assembler) setFile(name string) { a.fileValue = data.String(name) }
-
-func (a *assembler) newOffset() *offset {
-	if len(a.scratch) == 0 {
-		a.scratch = make([]offset, 256)
-	}
-	o := &a.scratch[0]
-	a.scratch = a.scratch[1:]
-	return o
-}
 
 // handle takes one event. nanos is the wall clock.
 func (a *assembler) handle(e *binlogEvent, nanos int64) error {
@@ -141,7 +123,7 @@ func (a *assembler) dispatch(e *binlogEvent, nanos int64) error {
 			return a.dispatch(&in, nanos)
 		})
 	case replication.INCIDENT_EVENT:
-		return fatalf("the server reports a gap in its binlog (an incident event): take a new snapshot")
+		return cdc.Fatalf("the server reports a gap in its binlog (an incident event): take a new snapshot")
 	}
 	if a.micros == 0 || a.committed == 0 {
 		a.micros = int64(e.seconds) * microsPerSec
@@ -203,7 +185,7 @@ func (a *assembler) gtidEvent(e *binlogEvent) error {
 	if err != nil {
 		return err
 	}
-	a.held = -1
+	a.out.Release()
 	a.pending, a.inTx = &g, false
 	a.committed = g.commit
 	if a.micros = g.commit; g.commit == 0 {
@@ -233,23 +215,13 @@ func (a *assembler) begin(e *binlogEvent) {
 		a.query, a.committed = data.Null, 0
 		a.last.file, a.last.pos = a.fileValue.Str(), e.start
 	}
-	a.inTx, a.pending, a.events, a.rows, a.held = true, nil, 0, 0, -1
+	a.inTx, a.pending, a.events, a.rows = true, nil, 0, 0
 	clear(a.tables)
 	a.skipping = a.skip != nil
 	if a.txID == "" {
 		a.txID = "file=" + a.last.file + ",pos=" + strconv.FormatUint(a.last.pos, 10)
 	}
-	if a.tx != nil {
-		before := len(a.out)
-		a.out = a.tx.Begin(a.out, a.txID, a.micros/1000)
-		if a.skipping { // written before
-			a.out = a.out[:before]
-		}
-		a.place(before, nil)
-		if len(a.out) > before { // it has no position of its own: it goes out with the first change
-			a.held, a.heldBytes, a.opening = before, 0, true
-		}
-	}
+	a.out.Begin(a.tx, a.txID, a.micros/1000, a.skipping)
 }
 
 // commit ends a transaction or a statement of its own.
@@ -266,20 +238,9 @@ func (a *assembler) commit(e *binlogEvent) {
 		return
 	}
 	a.stats.Transactions.Add(1)
-	end := a.newOffset()
+	end := a.offsets.New()
 	*end = a.last
-	if a.tx != nil {
-		before := len(a.out)
-		a.out = a.tx.End(a.out, a.micros/1000)
-		a.place(before, end)
-		a.held = -1
-	}
-	a.opening = false
-	if a.held >= 0 {
-		a.out[len(a.out)-1].SourceOffset = end
-		a.pos = end
-	}
-	a.held = -1
+	a.out.Commit(a.tx, a.micros/1000, end)
 }
 
 func (a *assembler) statement(e *binlogEvent, nanos int64) error {
@@ -332,8 +293,8 @@ func (a *assembler) truncate(e *binlogEvent, q *queryEvent, id cdc.TableID, nano
 	}
 	a.thread = data.Int64(int64(q.thread))
 	a.begin(e)
-	from := len(a.out)
-	a.out = a.em.Append(a.out, &cdc.Change{Table: rel.table, Op: cdc.OpTruncate, Nanos: nanos, Tx: a.tx, Source: a.sourceBlock(rel, e, 0)})
+	from := len(a.out.Records)
+	a.out.Records = a.em.Append(a.out.Records, &cdc.Change{Table: rel.table, Op: cdc.OpTruncate, Nanos: nanos, Tx: a.tx, Source: a.sourceBlock(rel, e, 0)})
 	a.hold(from, 0, 0)
 	a.commit(e)
 	return nil
@@ -366,7 +327,7 @@ func (a *assembler) rowsEvent(e *binlogEvent, nanos int64) error {
 	}
 	ev, err := decodeRows(e.typ, e.body)
 	if err != nil {
-		return fatalError{err}
+		return cdc.Fatal{Err: err}
 	}
 	rel := a.tables[ev.table]
 	if rel == nil {
@@ -427,10 +388,10 @@ func (a *assembler) rowsEvent(e *binlogEvent, nanos int64) error {
 			continue
 		}
 		ch.Source = a.sourceBlock(rel, e, row)
-		from := len(a.out)
-		a.out = a.em.Append(a.out, &ch)
+		from := len(a.out.Records)
+		a.out.Records = a.em.Append(a.out.Records, &ch)
 		a.rows = row + 1
-		if len(a.out) > from {
+		if len(a.out.Records) > from {
 			a.hold(from, row+1, size-len(c.b))
 		}
 	}
@@ -442,41 +403,19 @@ func isConversion(err error) bool {
 	return errors.As(err, &c)
 }
 
-// recordOverhead estimates the memory of a record beside its column values: record, key, envelope and source block.
-const recordOverhead = 1200
-
 // hold positions the records of a change, after which rows rows of the present event are handled, and keeps them back.
 func (a *assembler) hold(from int, rows int64, size int) {
-	o := a.newOffset()
+	o := a.offsets.New()
 	*o = a.last
 	o.event, o.row, o.serverID, o.seconds = a.events, rows, a.last.serverID, a.micros/microsPerSec
-	a.place(from, o)
-	if !a.opening {
-		a.held = from
-	}
-	a.opening = false
-	a.heldBytes = int64(len(a.out)-from)*recordOverhead + 2*int64(size)
-	a.bytes += a.heldBytes
-}
-
-// place gives the records from index from on their positions: the last one end, or the position before when end is nil, the others the
-// position before.
-func (a *assembler) place(from int, end *offset) {
-	for i := from; i < len(a.out); i++ {
-		if end != nil && i == len(a.out)-1 {
-			a.pos = end
-		}
-		if a.pos != nil {
-			a.out[i].SourcePartition, a.out[i].SourceOffset = a.partition, a.pos
-		}
-	}
+	a.out.Hold(from, o, size)
 }
 
 // sourceBlock fills in the source block for a row of the current event.
 func (a *assembler) sourceBlock(rel *relation, e *binlogEvent, row int64) []data.Value {
 	v := a.em.Arena.Values(srcLen)
 	copy(v, rel.source)
-	v[srcTsMs], v[srcTsUs], v[srcTsNs] = data.Int64(a.micros/1000), data.Int64(a.micros), data.Int64(a.micros*1000)
+	cdc.SetSourceTime(v, a.micros)
 	v[srcServerID], v[srcGTID] = data.Int64(int64(e.serverID)), a.gtid
 	v[srcFile], v[srcPos], v[srcRow] = a.fileValue, data.Int64(int64(e.start)), data.Int32(int32(row))
 	v[srcThread], v[srcQuery] = a.thread, a.query
@@ -488,42 +427,10 @@ func (a *assembler) position() *offset {
 	if a.inTx || a.pending != nil || a.skip != nil || a.last.file == "" {
 		return nil
 	}
-	if a.pos != nil && a.pos.between() && !a.pos.snapshot && a.pos.file == a.last.file && a.pos.pos >= a.last.pos {
+	if p := a.out.Position; p != nil && p.between() && !p.snapshot && p.file == a.last.file && p.pos >= a.last.pos {
 		return nil
 	}
-	o := a.newOffset()
+	o := a.offsets.New()
 	*o = a.last
 	return o
 }
-
-// add appends a record that belongs to no change (a heartbeat or a bare position) at position o, or the last one when o is nil.
-func (a *assembler) add(rec plugins.SourceRecord, o *offset) {
-	a.held = -1
-	a.out = append(a.out, rec)
-	a.place(len(a.out)-1, o)
-	a.bytes += recordOverhead
-}
-
-// take removes the records that are ready: all but those held back.
-func (a *assembler) take() (recs []plugins.SourceRecord, bytes int64) {
-	n := len(a.out)
-	if a.held >= 0 {
-		n = a.held
-	}
-	if n == 0 {
-		return nil, 0
-	}
-	recs, bytes = a.out[:n:n], a.bytes
-	rest := a.out[n:]
-	a.out, a.bytes = make([]plugins.SourceRecord, 0, max(64, min(len(a.out)*2, chunkRecords+16))), 0
-	if len(rest) > 0 {
-		a.out = append(a.out, rest...)
-		a.held = 0
-		bytes -= a.heldBytes
-		a.bytes = a.heldBytes
-	}
-	return recs, bytes
-}
-
-// chunkRecords is how many records go into the queue at a time under load.
-const chunkRecords = 512

@@ -117,7 +117,7 @@ func TestATransactionBecomesRecordsWithPositions(t *testing.T) {
 	for _, e := range transaction(100, 5) {
 		require.NoError(t, a.handle(e, 0))
 	}
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Len(t, recs, 4)
 	require.Equal(t, "Struct{id=1,name=né,n=0x04d2,u=-1}", recs[0].Value.Field("after").String())
 	var at []any
@@ -138,7 +138,7 @@ func TestEveryPositionResumesRightBehindIt(t *testing.T) {
 		for _, e := range transaction(100, 5) {
 			require.NoError(t, a.handle(e, 0))
 		}
-		recs, _ := a.take()
+		recs, _ := a.out.Take()
 		stored, err := readOffset(recs[cut].SourceOffset.OffsetMap())
 		require.NoError(t, err)
 		stored.gtids = gtidsOf(t, stored.gtidText)
@@ -152,7 +152,7 @@ func TestEveryPositionResumesRightBehindIt(t *testing.T) {
 		for _, e := range events {
 			require.NoError(t, b.handle(e, 0))
 		}
-		rest, _ := b.take()
+		rest, _ := b.out.Take()
 		require.Len(t, rest, 3-cut+4, "behind record %d", cut)
 	}
 }
@@ -176,7 +176,7 @@ func TestAStreamThatBreaksAnywhereGoesOnRightThere(t *testing.T) {
 		for _, e := range events {
 			require.NoError(t, a.handle(e, 0))
 		}
-		recs, _ := a.take()
+		recs, _ := a.out.Take()
 		all = append(all, recs...)
 		require.Len(t, all, 4)
 		for i, r := range all {
@@ -209,7 +209,7 @@ func TestACompressedTransactionIsReadLikeOthers(t *testing.T) {
 		a.resume(o, true)
 		require.NoError(t, a.handle(events[0], 0))
 		require.NoError(t, a.handle(&binlogEvent{typ: replication.TRANSACTION_PAYLOAD_EVENT, start: 200, end: 300, body: body}, 0))
-		recs, _ := a.take()
+		recs, _ := a.out.Take()
 		if stop {
 			require.Len(t, recs, 2)
 		} else {
@@ -444,7 +444,7 @@ func BenchmarkRows(b *testing.B) {
 		if err := a.handle(e, 0); err != nil {
 			b.Fatal(err)
 		}
-		a.take()
+		a.out.Take()
 		n += 100
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")

@@ -344,7 +344,7 @@ func (c *catalog) binlogPosition() (binlogState, error) {
 		}
 	}
 	if r.RowNumber() == 0 {
-		return s, fatalf("the server does not write a binlog: start it with log_bin and binlog_format=ROW")
+		return s, cdc.Fatalf("the server does not write a binlog: start it with log_bin and binlog_format=ROW")
 	}
 	s.file = cell(r, 0, 0)
 	if s.pos, err = strconv.ParseUint(cell(r, 0, 1), 10, 64); err != nil {

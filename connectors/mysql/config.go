@@ -251,11 +251,3 @@ func quoteIdent(s string) string { return "`" + strings.ReplaceAll(s, "`", "``")
 func quoteLiteral(s string) string {
 	return "'" + strings.ReplaceAll(strings.ReplaceAll(s, `\`, `\\`), "'", "''") + "'"
 }
-
-// fatalError is an error that trying again does not help.
-type fatalError struct{ err error }
-
-func (e fatalError) Error() string { return e.err.Error() }
-func (e fatalError) Unwrap() error { return e.err }
-
-func fatalf(format string, args ...any) error { return fatalError{fmt.Errorf(format, args...)} }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
+
+	"github.com/moldau-io/moldau/connectors/cdc"
 )
 
 // errGone says that the server has no binlog from the stored position on.
@@ -41,8 +43,7 @@ func denied(err error) bool {
 
 // retriable reports whether an error may pass by itself.
 func retriable(err error) bool {
-	var fatal fatalError
-	if errors.As(err, &fatal) || errors.Is(err, errGone) {
+	if cdc.IsFatal(err) || errors.Is(err, errGone) {
 		return false
 	}
 	if me := serverError(err); me != nil {

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/go-mysql-org/go-mysql/mysql"
+
+	"github.com/moldau-io/moldau/connectors/cdc"
 )
 
 // isGone reports whether the server cannot go on from a position.
@@ -21,7 +23,7 @@ func (c *catalog) locate(o *offset) error {
 		o.gtids, o.gtidText = nil, ""
 	} else if o.gtids == nil && (o.gtidText != "" || c.cfg.mariadb && o.pos <= 4) {
 		if o.gtids, err = parseGTIDs(c.cfg.flavor, o.gtidText); err != nil {
-			return fatalf("stored offset: %w", err)
+			return cdc.Fatalf("stored offset: %w", err)
 		}
 	}
 	if o.gtids != nil {

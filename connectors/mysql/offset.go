@@ -1,10 +1,9 @@
 package mysql
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
+
+	"github.com/moldau-io/moldau/connectors/cdc"
 )
 
 // offset is a position in the format of Debezium's offsets: a place between transactions (file and pos, gtids), and how many events and
@@ -65,7 +64,7 @@ func readOffset(m map[string]any) (*offset, error) {
 		if !ok || v == nil {
 			return 0, nil
 		}
-		n, err := toInt(v)
+		n, err := cdc.OffsetInt(v)
 		if err == nil && n < 0 {
 			err = fmt.Errorf("%v is negative", v)
 		}
@@ -93,23 +92,4 @@ func readOffset(m map[string]any) (*offset, error) {
 		return nil, fmt.Errorf("stored offset has neither file nor gtids: %v", m)
 	}
 	return o, nil
-}
-
-func toInt(v any) (int64, error) {
-	switch n := v.(type) {
-	case int64:
-		return n, nil
-	case int:
-		return int64(n), nil
-	case float64:
-		if n != math.Trunc(n) || math.Abs(n) > 1<<53 {
-			return 0, fmt.Errorf("%v is no whole number", n)
-		}
-		return int64(n), nil
-	case json.Number:
-		return n.Int64()
-	case string:
-		return strconv.ParseInt(n, 10, 64)
-	}
-	return 0, fmt.Errorf("%v is no number", v)
 }

@@ -11,10 +11,7 @@ import (
 
 // sourceSchema makes the schema of source blocks.
 func sourceSchema(name string) *data.Schema {
-	return data.NewStruct().Name(name).Version(1).
-		Field("version", data.StringSchema).Field("connector", data.StringSchema).Field("name", data.StringSchema).
-		Field("ts_ms", data.Int64Schema).Field("snapshot", cdc.SnapshotField).Field("db", data.StringSchema).
-		Field("sequence", data.OptionalStringSchema).Field("ts_us", data.OptionalInt64Schema).Field("ts_ns", data.OptionalInt64Schema).
+	return cdc.SourceSchema(name).
 		Field("table", data.OptionalStringSchema).Field("server_id", data.Int64Schema).Field("gtid", data.OptionalStringSchema).
 		Field("file", data.StringSchema).Field("pos", data.Int64Schema).Field("row", data.Int32Schema).
 		Field("thread", data.OptionalInt64Schema).Field("query", data.OptionalStringSchema).Build()
@@ -26,18 +23,9 @@ var (
 	MariaDBSourceSchema = sourceSchema("io.debezium.connector.mariadb.Source")
 )
 
-// Places of the source block's fields.
+// Places of the source block's own fields.
 const (
-	srcVersion = iota
-	srcConnector
-	srcName
-	srcTsMs
-	srcSnapshot
-	srcDB
-	srcSequence
-	srcTsUs
-	srcTsNs
-	srcTable
+	srcTable = cdc.SourceOwn + iota
 	srcServerID
 	srcGTID
 	srcFile
@@ -136,7 +124,7 @@ func (b *builder) relation(name, rest []byte) (*relation, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k != nil && r.captured && sameTable(k.rel.table, r.table) {
+	if k != nil && r.captured && k.rel.table.SameEvents(r.table) {
 		r.table = k.rel.table
 	}
 	b.known[string(name)] = &knownTable{rest: slices.Clone(rest), epoch: b.epoch, rel: r}
@@ -196,7 +184,7 @@ func (b *builder) load(rest []byte) (*relation, error) {
 		return nil, err
 	}
 	if !m.full && (info == nil || len(info.columns) != len(m.columns)) {
-		return nil, fatalf("table %s was dropped or changed since the change that is to be read, and with binlog_row_metadata=MINIMAL the binlog does not tell how it looked: SET GLOBAL binlog_row_metadata=FULL, and take a new snapshot of what is missing", id)
+		return nil, cdc.Fatalf("table %s was dropped or changed since the change that is to be read, and with binlog_row_metadata=MINIMAL the binlog does not tell how it looked: SET GLOBAL binlog_row_metadata=FULL, and take a new snapshot of what is missing", id)
 	}
 	cols := make([]column, len(m.columns))
 	for i := range m.columns {
@@ -209,7 +197,7 @@ func (b *builder) load(rest []byte) (*relation, error) {
 			ci = &info.columns[i]
 		}
 		if cols[i], err = fromMap(&m.columns[i], ci, m.full, b.cat); err != nil {
-			return nil, fatalf("table %s: %w", id, err)
+			return nil, cdc.Fatalf("table %s: %w", id, err)
 		}
 	}
 	var key []string
@@ -222,19 +210,6 @@ func (b *builder) load(rest []byte) (*relation, error) {
 		key = info.key
 	}
 	return b.build(id, cols, key, m.columns)
-}
-
-// sameTable reports whether two compiled tables give the same events.
-func sameTable(a, b *cdc.Table) bool {
-	if a.Topic != b.Topic || a.ID != b.ID || !a.Envelope.Equal(b.Envelope) || !a.Key.Equal(b.Key) || (a.Key == nil) != (b.Key == nil) || len(a.Columns) != len(b.Columns) {
-		return false
-	}
-	for i := range a.Columns {
-		if a.Columns[i].Name != b.Columns[i].Name {
-			return false
-		}
-	}
-	return slices.Equal(a.KeyIndexes(), b.KeyIndexes())
 }
 
 // build compiles a table. m are the columns of a row image, or nil for result sets.
@@ -252,7 +227,7 @@ func (b *builder) build(id cdc.TableID, cols []column, key []string, m []mapColu
 		if included || slices.Contains(wanted, c.name) {
 			x, err := newCoding(b.cfg, c, b.cat)
 			if err != nil {
-				return nil, fatalf("table %s: %w", id, err)
+				return nil, cdc.Fatalf("table %s: %w", id, err)
 			}
 			if p.code = x; x == nil {
 				b.log.Warn("column is left out as its type has no form in events", "table", id.String(), "column", c.name)
@@ -268,28 +243,22 @@ func (b *builder) build(id cdc.TableID, cols []column, key []string, m []mapColu
 		}
 		if m != nil {
 			if p.read = p.code.reader(&m[i]); p.read == nil {
-				return nil, fatalf("table %s: column %q has type %d, which is not supported", id, c.name, m[i].typ)
+				return nil, cdc.Fatalf("table %s: column %q has type %d, which is not supported", id, c.name, m[i].typ)
 			}
 		}
 	}
-	for _, k := range key {
-		if slices.ContainsFunc(def.Columns, func(c cdc.Column) bool { return c.Name == k }) {
-			def.Key = append(def.Key, k)
-		}
-	}
+	def.SetKey(key)
 	var err error
 	if r.table, err = b.cfg.NewTable(def); err != nil {
-		return nil, fatalError{err}
+		return nil, cdc.Fatal{Err: err}
 	}
 	for i := range r.plan {
 		if r.plan[i].code != nil {
 			r.plan[i].at = r.table.Index(r.plan[i].name)
 		}
 	}
-	v := make([]data.Value, srcLen)
-	v[srcVersion], v[srcConnector], v[srcName] = data.String(cdc.ParityVersion), data.String(b.cfg.Connector), data.String(b.cfg.Prefix)
-	v[srcSnapshot], v[srcDB], v[srcTable] = data.String("false"), data.String(id.Catalog), data.String(id.Table)
-	r.source = v
+	r.source = b.cfg.SourceBlock(srcLen, id.Catalog)
+	r.source[srcTable] = data.String(id.Table)
 	return r, nil
 }
 

@@ -166,7 +166,7 @@ func (r *running) count(n int) []plugins.SourceRecord {
 // streaming waits until the stream runs.
 func (r *running) streaming() {
 	r.t.Helper()
-	r.until("streaming", func([]plugins.SourceRecord) bool { return r.task.met.Connected.Load() })
+	r.until("streaming", func([]plugins.SourceRecord) bool { return r.task.runner.Metrics.Connected.Load() })
 }
 
 func (r *running) stop() map[string]any {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -12,56 +11,22 @@ import (
 	"github.com/go-mysql-org/go-mysql/mysql"
 
 	"github.com/moldau-io/moldau/connectors/cdc"
-	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
 )
 
-// snapshot reads the captured tables as of one position of the binlog and hands their rows on as events of op r. One record is held back
-// all the time, as the last one of a table and of the snapshot are marked.
+// snapshot reads the captured tables as of one position of the binlog.
 type snapshot struct {
-	cfg     *config
-	log     *slog.Logger
-	queue   *cdc.Queue
-	met     *cdc.Metrics
-	em      *cdc.Emitter
-	onError func(error) error
-
+	cfg       *config
+	runner    *cdc.Runner
 	partition map[string]any
 	at        offset
-	running   *offset // position of all records but the last
 	file      data.Value
-
-	out   []plugins.SourceRecord
-	bytes int64
-	first bool // no row was read yet
-	chunk int
-	rel   *relation
-	rows  int64 // of the present table
-	ctx   context.Context
+	out       *cdc.Snapshot
+	rel       *relation // of the present table
+	ctx       context.Context
 }
 
-// Values of source.snapshot.
-var (
-	markFirst   = data.String("first")
-	markFirstIn = data.String("first_in_data_collection")
-	markTrue    = data.String("true")
-	markLastIn  = data.String("last_in_data_collection")
-	markLast    = data.String("last")
-)
-
-// take runs the snapshot. It returns the finished position.
-func (s *snapshot) take(ctx context.Context, cat *catalog) (*offset, error) {
-	s.met.SnapshotRunning.Store(true)
-	s.met.SnapshotStart.Store(time.Now().UnixMilli())
-	s.met.SnapshotEnd.Store(0)
-	end, err := s.run(ctx, cat)
-	s.met.SnapshotRunning.Store(false)
-	s.met.SnapshotEnd.Store(time.Now().UnixMilli())
-	s.met.SnapshotCompleted.Store(err == nil)
-	s.met.SnapshotAborted.Store(err != nil)
-	return end, err
-}
-
+// run takes the snapshot. It returns the finished position.
 func (s *snapshot) run(ctx context.Context, cat *catalog) (*offset, error) {
 	all, err := cat.tables()
 	if err != nil {
@@ -80,7 +45,7 @@ func (s *snapshot) run(ctx context.Context, cat *catalog) (*offset, error) {
 	defer release()
 	defer func() { _, _ = cat.query("ROLLBACK") }()
 	s.at = offset{file: state.file, pos: state.pos, gtidText: state.gtids, seconds: time.Now().Unix()}
-	s.log.Info("reading tables", "file", s.at.file, "pos", s.at.pos, "gtids", s.at.gtidText, "tables", len(list))
+	s.runner.Log.Info("reading tables", "file", s.at.file, "pos", s.at.pos, "gtids", s.at.gtidText, "tables", len(list))
 	if state.gtids != "" {
 		if s.at.gtids, err = parseGTIDs(s.cfg.flavor, state.gtids); err != nil {
 			return nil, err
@@ -88,18 +53,17 @@ func (s *snapshot) run(ctx context.Context, cat *catalog) (*offset, error) {
 	}
 	running := s.at
 	running.snapshot = true
-	s.running, s.file, s.ctx, s.first = &running, data.String(s.at.file), ctx, true
-	s.chunk = max(1, min(chunkRecords, s.cfg.SnapshotFetchSize, s.cfg.MaxBatch))
-	s.met.SnapshotTables.Store(int64(len(list)))
-	s.met.SnapshotTablesLeft.Store(int64(len(list)))
-	b := newBuilder(s.cfg, cat, s.log)
+	s.file, s.ctx = data.String(s.at.file), ctx
+	s.out = s.runner.NewSnapshot(ctx, s.partition, &running, len(list))
+	b := newBuilder(s.cfg, cat, s.runner.Log)
 	for _, id := range list {
 		if err := s.table(cat, b, id); err != nil {
 			return nil, err
 		}
-		s.met.SnapshotTablesLeft.Add(-1)
+		s.runner.Metrics.SnapshotTablesLeft.Add(-1)
 	}
-	return s.finish()
+	end := s.at
+	return &end, s.out.Finish(&end)
 }
 
 // freeze begins a transaction whose view of the tables and the returned position agree: a change is either in both or in none. release
@@ -141,7 +105,7 @@ func (s *snapshot) freeze(ctx context.Context, cat *catalog, list []cdc.TableID)
 	unlock := func() { _, _ = cat.query("UNLOCK TABLES") }
 	_, err = cat.query("FLUSH TABLES WITH READ LOCK")
 	if denied(err) {
-		s.log.Info("the user may not lock all tables, locking the captured ones", "error", err)
+		s.runner.Log.Info("the user may not lock all tables, locking the captured ones", "error", err)
 		other, oerr := openCatalog(ctx, s.cfg)
 		if oerr != nil {
 			return state, nothing, oerr
@@ -157,7 +121,7 @@ func (s *snapshot) freeze(ctx context.Context, cat *catalog, list []cdc.TableID)
 			if oerr != nil {
 				other.close()
 				if denied(oerr) {
-					return state, nothing, fatalf("the user may lock neither all tables (RELOAD) nor the captured ones (LOCK TABLES): grant one of these, or set snapshot.locking.mode=none: %w", oerr)
+					return state, nothing, cdc.Fatalf("the user may lock neither all tables (RELOAD) nor the captured ones (LOCK TABLES): grant one of these, or set snapshot.locking.mode=none: %w", oerr)
 				}
 				return state, nothing, oerr
 			}
@@ -199,27 +163,6 @@ func (c *catalog) viewPosition(s *binlogState) (ok bool, err error) {
 	return true, err
 }
 
-// finish marks the held record as the last and lets everything go.
-func (s *snapshot) finish() (*offset, error) {
-	end := s.at
-	if n := len(s.out); n > 0 {
-		s.mark(&s.out[n-1], markLast)
-		s.out[n-1].SourceOffset = &end
-	} else { // an empty database: the end is worth storing all the same
-		s.out = append(s.out, plugins.SourceRecord{SourcePartition: s.partition, SourceOffset: &end})
-	}
-	err := s.queue.Put(s.ctx, s.out, s.bytes)
-	s.out, s.bytes = nil, 0
-	return &end, err
-}
-
-// mark sets source.snapshot of a record that nobody else has seen yet.
-func (s *snapshot) mark(rec *plugins.SourceRecord, v data.Value) {
-	if st := rec.Value.Struct(); st != nil {
-		st.Values[2].Struct().Values[srcSnapshot] = v
-	}
-}
-
 // table reads one table.
 func (s *snapshot) table(cat *catalog, b *builder, id cdc.TableID) error {
 	info, err := cat.table(id)
@@ -249,13 +192,10 @@ func (s *snapshot) table(cat *catalog, b *builder, id cdc.TableID) error {
 	if len(cols) == 0 {
 		return nil
 	}
-	from := quoteIdent(id.Catalog) + "." + quoteIdent(id.Table)
-	if own := s.cfg.SelectOverride(id); own != "" {
-		from = "(" + strings.TrimRight(strings.TrimSpace(own), ";") + ") moldau_rows"
-	}
-	s.rows = 0
+	from := s.cfg.SnapshotFrom(id, quoteIdent(id.Catalog)+"."+quoteIdent(id.Table))
+	s.out.BeginTable()
 	started := time.Now()
-	s.log.Info("reading table", "table", id.String())
+	s.runner.Log.Info("reading table", "table", id.String())
 	var result mysql.Result
 	if err := cat.conn.ExecuteSelectStreaming("SELECT "+strings.Join(cols, ", ")+" FROM "+from, &result, s.row, nil); err != nil {
 		if me := serverError(err); me != nil && me.Code == mysql.ER_NO_SUCH_TABLE {
@@ -266,15 +206,9 @@ func (s *snapshot) table(cat *catalog, b *builder, id cdc.TableID) error {
 		}
 		return fmt.Errorf("snapshot of %s: %w", id, err)
 	}
-	if s.rows > 0 && !(s.rows == 1 && s.isMarked(markFirst)) {
-		s.mark(&s.out[len(s.out)-1], markLastIn)
-	}
-	s.log.Info("read table", "table", id.String(), "rows", s.rows, "took", time.Since(started).Round(time.Millisecond))
+	rows := s.out.EndTable()
+	s.runner.Log.Info("read table", "table", id.String(), "rows", rows, "took", time.Since(started).Round(time.Millisecond))
 	return nil
-}
-
-func (s *snapshot) isMarked(v data.Value) bool {
-	return s.out[len(s.out)-1].Value.Struct().Values[2].Struct().Values[srcSnapshot].Equal(v)
 }
 
 var errColumns = errors.New("the result set has another number of columns than asked for")
@@ -284,7 +218,7 @@ func (s *snapshot) row(fields []mysql.FieldValue) error {
 	if len(fields) != len(s.rel.plan) {
 		return errColumns
 	}
-	ar := &s.em.Arena
+	ar := &s.runner.Emitter.Arena
 	vals := ar.Values(len(s.rel.table.Columns))
 	size := 0
 	for i := range s.rel.plan {
@@ -295,43 +229,16 @@ func (s *snapshot) row(fields []mysql.FieldValue) error {
 			v, err = s.rel.missing(p)
 		}
 		if err != nil {
-			s.met.Stats.Erroneous.Add(1)
-			return s.onError(fmt.Errorf("table %s, column %s: %w", s.rel.id, p.name, err))
+			s.runner.Metrics.Stats.Erroneous.Add(1)
+			return s.runner.Unconvertible("change", fmt.Errorf("table %s, column %s: %w", s.rel.id, p.name, err))
 		}
 		vals[p.at] = v
 	}
-	// The held record is complete now; let full chunks go, all but the new one.
-	if len(s.out) >= s.chunk {
-		recs, bytes := s.out, s.bytes
-		s.out, s.bytes = make([]plugins.SourceRecord, 0, s.chunk), 0
-		if err := s.queue.Put(s.ctx, recs, bytes); err != nil {
-			return err
-		}
-	}
 	src := ar.Values(srcLen)
 	copy(src, s.rel.source)
-	src[srcTsMs], src[srcTsUs], src[srcTsNs] = data.Int64(s.at.seconds*1e3), data.Int64(s.at.seconds*1e6), data.Int64(s.at.seconds*1e9)
+	cdc.SetSourceTime(src, s.at.seconds*1e6)
 	src[srcServerID], src[srcFile], src[srcPos], src[srcRow] = data.Int64(0), s.file, data.Int64(int64(s.at.pos)), data.Int32(0)
-	switch {
-	case s.first:
-		src[srcSnapshot] = markFirst
-	case s.rows == 0:
-		src[srcSnapshot] = markFirstIn
-	default:
-		src[srcSnapshot] = markTrue
-	}
-	s.rows++
-	s.first = false
-	s.met.SnapshotRows.Add(1)
-	now := time.Now().UnixNano()
-	from := len(s.out)
-	s.out = s.em.Append(s.out, &cdc.Change{Table: s.rel.table, Op: cdc.OpRead, After: vals, Source: src, Nanos: now})
-	for i := from; i < len(s.out); i++ {
-		s.out[i].SourcePartition, s.out[i].SourceOffset = s.partition, s.running
-		s.bytes += recordOverhead + 2*int64(size)
-	}
-	s.met.LastEventMillis.Store(now / 1e6)
-	return nil
+	return s.out.Row(s.rel.table, vals, src, size)
 }
 
 // field is the value of a field of a result set, and its size.

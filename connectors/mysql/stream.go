@@ -11,6 +11,7 @@ import (
 	"github.com/go-mysql-org/go-mysql/mysql"
 	"github.com/go-mysql-org/go-mysql/replication"
 
+	"github.com/moldau-io/moldau/connectors/cdc"
 	"github.com/moldau-io/moldau/plugins"
 )
 
@@ -112,11 +113,11 @@ func (c *capture) stream(ctx context.Context, cat *catalog) error {
 		_, err := streamer.GetEvent(ctx)
 		ended <- err
 	}()
-	t.log.Info("streaming", "file", from.file, "pos", from.pos, "gtids", from.gtidSet())
-	b := newBuilder(t.cfg, cat, t.log)
+	t.runner.Log.Info("streaming", "file", from.file, "pos", from.pos, "gtids", from.gtidSet())
+	b := newBuilder(t.cfg, cat, t.runner.Log)
 	t.asm.source = b
-	s := &stream{t: t, cat: cat, feed: f, asm: t.asm, lastMark: time.Now(), progressed: &c.progressed}
-	if t.asm.pos == nil { // a position that is not stored yet
+	s := &stream{t: t, cat: cat, feed: f, asm: t.asm, lastMark: time.Now()}
+	if t.asm.out.Position == nil { // a position that is not stored yet
 		s.lastMark = time.Time{}
 	}
 	return s.run(ctx, ended)
@@ -124,18 +125,17 @@ func (c *capture) stream(ctx context.Context, cat *catalog) error {
 
 // stream is the reading loop.
 type stream struct {
-	t          *Task
-	cat        *catalog
-	feed       *feed
-	asm        *assembler
-	lastMark   time.Time
-	progressed *bool
-	event      binlogEvent
+	t        *Task
+	cat      *catalog
+	feed     *feed
+	asm      *assembler
+	lastMark time.Time
+	event    binlogEvent
 }
 
 func (s *stream) run(ctx context.Context, ended <-chan error) error {
 	cfg := s.t.cfg
-	chunk := min(chunkRecords, cfg.MaxBatch)
+	chunk := min(cdc.ChunkRecords, cfg.MaxBatch)
 	every := markInterval
 	if cfg.HeartbeatInterval > 0 {
 		every = cfg.HeartbeatInterval
@@ -191,7 +191,7 @@ func (s *stream) run(ctx context.Context, ended <-chan error) error {
 // take handles one event.
 func (s *stream) take(ctx context.Context, e *replication.BinlogEvent, chunk int, every time.Duration) error {
 	s.feed.took(e)
-	s.t.met.Connected.Store(true)
+	s.t.runner.Metrics.Connected.Store(true)
 	h := e.Header
 	ev := &s.event
 	*ev = binlogEvent{typ: h.EventType, seconds: h.Timestamp, serverID: h.ServerID}
@@ -214,17 +214,17 @@ func (s *stream) take(ctx context.Context, e *replication.BinlogEvent, chunk int
 		return err
 	}
 	if s.asm.stats.Transactions.Load() != before {
-		*s.progressed = true
-		s.t.met.Position.Store(int64(s.asm.last.pos))
-		s.t.met.Handled(s.asm.micros/1000, now.UnixMilli())
+		s.t.runner.Progressed()
+		s.t.runner.Metrics.Position.Store(int64(s.asm.last.pos))
+		s.t.runner.Metrics.Handled(s.asm.micros/1000, now.UnixMilli())
 	}
-	if len(s.asm.out) >= chunk {
+	if len(s.asm.out.Records) >= chunk {
 		if err := s.flush(ctx); err != nil {
 			return err
 		}
 	}
 	if h.EventType == replication.HEARTBEAT_EVENT || h.EventType == replication.HEARTBEAT_LOG_EVENT_V2 {
-		s.t.met.LagMillis.Store(0)
+		s.t.runner.Metrics.LagMillis.Store(0)
 	}
 	if !s.asm.inTx && now.Sub(s.lastMark) >= every {
 		return s.mark(ctx, now, every)
@@ -244,25 +244,25 @@ func (s *stream) mark(ctx context.Context, now time.Time, every time.Duration) e
 		s.lastMark = now
 		rec := cfg.Heartbeat(now)
 		rec.Headers = s.asm.em.Headers()
-		s.asm.add(rec, s.asm.position())
+		s.asm.out.Add(rec, s.asm.position(), 0)
 		if q := cfg.HeartbeatQuery; q != "" {
 			if _, err := s.cat.query(q); err != nil {
 				if retriable(err) {
 					return fmt.Errorf("heartbeat.action.query: %w", err)
 				}
-				s.t.log.Warn("heartbeat.action.query failed", "error", err)
+				s.t.runner.Log.Warn("heartbeat.action.query failed", "error", err)
 			}
 		}
 	} else {
 		s.lastMark = now
 		if o := s.asm.position(); o != nil {
-			s.asm.add(plugins.SourceRecord{}, o)
+			s.asm.out.Add(plugins.SourceRecord{}, o, 0)
 		}
 	}
 	return s.flush(ctx)
 }
 
 func (s *stream) flush(ctx context.Context) error {
-	recs, bytes := s.asm.take()
-	return s.t.queue.Put(ctx, recs, bytes)
+	recs, bytes := s.asm.out.Take()
+	return s.t.runner.Queue.Put(ctx, recs, bytes)
 }

@@ -6,17 +6,13 @@ import (
 	"strconv"
 
 	"github.com/moldau-io/moldau/connectors/cdc"
-	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
 )
 
 // assembler turns pgoutput messages into records with positions. It is pure: what it needs from outside comes through relationSource.
 //
 // Invariants:
-//   - Positions never go back, and a record's position says that all changes up to it were handed over. The records of one change but
-//     its last carry the position before it, so that a resumption never begins inside a change.
-//   - The last change of a transaction carries the position of the transaction's end. As that is known only when the commit arrives, the
-//     records of the latest change stay in the assembler until the next message.
+//   - Positions never go back. What they say of their records is the outbox's promise.
 //   - A stream that begins again at lsnCommit delivers the transaction that was under way once more, in the same order: exactly the
 //     changes up to (lsn, events) are passed over. Transactions are told apart by their id, changes of one LSN by counting.
 type assembler struct {
@@ -30,13 +26,8 @@ type assembler struct {
 	onError func(error) error
 
 	partition map[string]any
-	out       []plugins.SourceRecord
-	bytes     int64
-	held      int // index in out of the first record of the change whose position may still become the transaction's end; -1: none
-	heldBytes int64
-	opening   bool // what is held begins with the BEGIN record of a transaction
+	out       cdc.Outbox[*offset]
 
-	pos     *offset // position of the last record
 	lastEnd uint64  // what the stream was followed up to between transactions, 0: nothing yet
 	lastTx  uint64  // end of the last transaction that had changes, for source.sequence
 	skip    *offset // where to go on in a transaction that is delivered again
@@ -50,18 +41,19 @@ type assembler struct {
 	skipping  bool // skip is about this transaction
 	origin    data.Value
 	originLSN data.Value
-	scratch   []offset
+	offsets   cdc.Slab[offset]
 	msgs      messageSchemas
 }
 
 func newAssembler(cfg *config, em *cdc.Emitter, stats *cdc.Stats, src relationSource) *assembler {
-	return &assembler{cfg: cfg, em: em, tx: cfg.NewTransactions(), stats: stats, rels: map[uint32]*relation{}, source: src, held: -1, msgs: newMessageSchemas(cfg.Binary),
-		partition: map[string]any{"server": cfg.Prefix}, onError: func(err error) error { return err }}
+	partition := map[string]any{"server": cfg.Prefix}
+	return &assembler{cfg: cfg, em: em, tx: cfg.NewTransactions(), stats: stats, rels: map[uint32]*relation{}, source: src, msgs: newMessageSchemas(cfg.Binary),
+		partition: partition, out: cdc.NewOutbox[*offset](partition), onError: func(err error) error { return err }}
 }
 
 // resume sets the position to go on from: a stored one, or nil. It returns the LSN to begin the stream at, 0 for the slot's own.
 func (a *assembler) resume(o *offset) uint64 {
-	a.pos = o
+	a.out.Position = o
 	if o == nil {
 		return 0
 	}
@@ -80,22 +72,11 @@ func (a *assembler) resume(o *offset) uint64 {
 func (a *assembler) restart(horizon uint64) uint64 {
 	a.horizon = horizon
 	clear(a.rels)
-	if a.opening { // nothing but its BEGIN is there, and will come again
-		a.out, a.held = a.out[:a.held], -1
-	} else if a.inTx && !a.skipping {
+	if !a.out.Restart() && a.inTx && !a.skipping {
 		a.skip = &offset{lsnCommit: a.lastEnd, lsn: a.lsn, events: a.events, xid: a.xid}
 	}
-	a.inTx, a.skipping, a.opening = false, false, false
+	a.inTx, a.skipping = false, false
 	return a.lastEnd
-}
-
-func (a *assembler) newOffset() *offset {
-	if len(a.scratch) == 0 {
-		a.scratch = make([]offset, 256)
-	}
-	o := &a.scratch[0]
-	a.scratch = a.scratch[1:]
-	return o
 }
 
 var errNoTransaction = errors.New("a change arrived outside of a transaction")
@@ -127,19 +108,12 @@ func (a *assembler) begin(m *message, lsn uint64) error {
 	if a.inTx {
 		return fmt.Errorf("transaction %d begins inside of transaction %d", m.xid, a.xid)
 	}
-	a.inTx, a.xid, a.micros, a.lsn, a.events, a.held = true, m.xid, m.micros, 0, 0, -1
+	a.inTx, a.xid, a.micros, a.lsn, a.events = true, m.xid, m.micros, 0, 0
+	a.out.Release()
 	a.origin, a.originLSN = data.Null, data.Null
 	a.skipping = a.skip != nil && a.skip.xid == m.xid
 	if a.tx != nil {
-		before := len(a.out)
-		a.out = a.tx.Begin(a.out, strconv.FormatUint(uint64(m.xid), 10)+":"+strconv.FormatUint(lsn, 10), m.micros/1000)
-		if a.skipping { // written before
-			a.out = a.out[:before]
-		}
-		a.place(before, nil)
-		if len(a.out) > before { // it has no position of its own: it goes out with the first change
-			a.held, a.heldBytes, a.opening = before, 0, true
-		}
+		a.out.Begin(a.tx, strconv.FormatUint(uint64(m.xid), 10)+":"+strconv.FormatUint(lsn, 10), m.micros/1000, a.skipping)
 	}
 	return nil
 }
@@ -154,20 +128,9 @@ func (a *assembler) commit(m *message) {
 	}
 	a.lastEnd, a.lastTx = m.endLSN, m.endLSN
 	a.stats.Transactions.Add(1)
-	end := a.newOffset()
+	end := a.offsets.New()
 	*end = offset{lsnCommit: m.endLSN, lsn: m.endLSN, xid: a.xid, micros: m.micros, kind: "COMMIT"}
-	if a.tx != nil {
-		before := len(a.out)
-		a.out = a.tx.End(a.out, m.micros/1000)
-		a.place(before, end)
-		a.held = -1
-	}
-	a.opening = false
-	if a.held >= 0 {
-		a.out[len(a.out)-1].SourceOffset = end
-		a.pos = end
-	}
-	a.held = -1
+	a.out.Commit(a.tx, m.micros/1000, end)
 }
 
 // counted steps to a change at lsn and reports whether it was handled before.
@@ -191,22 +154,9 @@ var kindNames = map[byte]string{msgInsert: "INSERT", msgUpdate: "UPDATE", msgDel
 
 // here returns the position after the current change.
 func (a *assembler) here(kind byte) *offset {
-	o := a.newOffset()
+	o := a.offsets.New()
 	*o = offset{lsnCommit: a.lastEnd, lsn: a.lsn, events: a.events, xid: a.xid, micros: a.micros, kind: kindNames[kind]}
 	return o
-}
-
-// place gives the records from index from on their positions: the last one end, or the position before when end is nil, the others the
-// position before.
-func (a *assembler) place(from int, end *offset) {
-	for i := from; i < len(a.out); i++ {
-		if end != nil && i == len(a.out)-1 {
-			a.pos = end
-		}
-		if a.pos != nil {
-			a.out[i].SourcePartition, a.out[i].SourceOffset = a.partition, a.pos
-		}
-	}
 }
 
 func (a *assembler) change(m *message, lsn uint64, nanos int64, size int) error {
@@ -218,7 +168,7 @@ func (a *assembler) change(m *message, lsn uint64, nanos int64, size int) error 
 	if m.kind != msgTruncate {
 		ids = []uint32{m.relID}
 	}
-	from := len(a.out)
+	from := len(a.out.Records)
 	for _, id := range ids {
 		rel := a.rels[id]
 		if rel == nil {
@@ -248,27 +198,13 @@ func (a *assembler) change(m *message, lsn uint64, nanos int64, size int) error 
 			a.em.Append(nil, &c)
 			continue
 		}
-		a.out = a.em.Append(a.out, &c)
+		a.out.Records = a.em.Append(a.out.Records, &c)
 	}
-	if len(a.out) > from {
-		a.hold(from, m.kind, size)
+	if len(a.out.Records) > from {
+		a.out.Hold(from, a.here(m.kind), size)
 	}
 	return nil
 }
-
-// hold positions the records of a change and keeps them back.
-func (a *assembler) hold(from int, kind byte, size int) {
-	a.place(from, a.here(kind))
-	if !a.opening {
-		a.held = from
-	}
-	a.opening = false
-	a.heldBytes = int64(len(a.out)-from)*recordOverhead + 2*int64(size)
-	a.bytes += a.heldBytes
-}
-
-// recordOverhead estimates the memory of a record beside its column values: record, key, envelope and source block.
-const recordOverhead = 1200
 
 func opOf(kind byte) cdc.Op {
 	switch kind {
@@ -315,8 +251,8 @@ func (a *assembler) rows(c *cdc.Change, rel *relation, m *message) (err error) {
 func (a *assembler) sourceBlock(rel *relation) []data.Value {
 	v := a.em.Arena.Values(srcLen)
 	copy(v, rel.source)
-	v[srcTsMs], v[srcTsUs], v[srcTsNs] = data.Int64(a.micros/1000), data.Int64(a.micros), data.Int64(a.micros*1000)
-	v[srcSequence] = sequence(&a.em.Arena, a.lastTx, a.lsn)
+	cdc.SetSourceTime(v, a.micros)
+	v[cdc.SourceSequence] = sequence(&a.em.Arena, a.lastTx, a.lsn)
 	if a.inTx {
 		v[srcTxID] = data.Int64(int64(a.xid))
 	}
@@ -355,42 +291,10 @@ func (a *assembler) idle(lsn uint64) {
 
 // position returns the present position when it lies behind the last record's, for a record without data; nil when there is no news.
 func (a *assembler) position() *offset {
-	if a.inTx || a.skip != nil || a.lastEnd == 0 || a.pos != nil && a.pos.snapshot == "" && a.pos.lsnCommit >= a.lastEnd {
+	if p := a.out.Position; a.inTx || a.skip != nil || a.lastEnd == 0 || p != nil && p.snapshot == "" && p.lsnCommit >= a.lastEnd {
 		return nil
 	}
-	o := a.newOffset()
+	o := a.offsets.New()
 	*o = offset{lsnCommit: a.lastEnd, lsn: a.lastEnd, xid: a.xid, micros: a.micros, kind: "COMMIT"}
 	return o
 }
-
-// add appends a record that belongs to no change (a heartbeat or a bare position) at position o, or the last one when o is nil.
-func (a *assembler) add(rec plugins.SourceRecord, o *offset) {
-	a.held = -1
-	a.out = append(a.out, rec)
-	a.place(len(a.out)-1, o)
-	a.bytes += recordOverhead
-}
-
-// take removes the records that are ready: all but those held back.
-func (a *assembler) take() (recs []plugins.SourceRecord, bytes int64) {
-	n := len(a.out)
-	if a.held >= 0 {
-		n = a.held
-	}
-	if n == 0 {
-		return nil, 0
-	}
-	recs, bytes = a.out[:n:n], a.bytes
-	rest := a.out[n:]
-	a.out, a.bytes = make([]plugins.SourceRecord, 0, max(64, min(len(a.out)*2, chunkRecords+16))), 0
-	if len(rest) > 0 {
-		a.out = append(a.out, rest...)
-		a.held = 0
-		bytes -= a.heldBytes
-		a.bytes = a.heldBytes
-	}
-	return recs, bytes
-}
-
-// chunkRecords is how many records go into the queue at a time under load.
-const chunkRecords = 512

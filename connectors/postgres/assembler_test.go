@@ -35,7 +35,7 @@ func (f fixedRelations) relation(m *relationMsg, before *relation) (*relation, e
 	for i := range r.plan {
 		r.plan[i].key = m.columns[i].key
 	}
-	if before != nil && before.captured && sameTable(before.table, r.table) {
+	if before != nil && before.captured && before.table.SameEvents(r.table) {
 		r.table = before.table
 	}
 	return r, nil
@@ -100,13 +100,13 @@ func lines(recs []plugins.SourceRecord) (out []string) {
 func TestTheLastChangeOfATransactionCarriesItsEnd(t *testing.T) {
 	a := testAssembler(t)
 	feed(t, a, 100, begin(130, 7), 0, relationOf(1, "s", "t", 'd', idText...), 100, insert(1, "1", "a"))
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Empty(t, recs, "the only change is held back: it may be the last")
 	feed(t, a, 110, insert(1, "2", "b"), 110, insert(1, "3", "c"))
-	recs, _ = a.take()
+	recs, _ = a.out.Take()
 	require.Equal(t, []string{"c {id=1} 0/100+1", "c {id=2} 0/110+1"}, lines(recs))
 	feed(t, a, 130, commit(130, 140))
-	recs, _ = a.take()
+	recs, _ = a.out.Take()
 	require.Equal(t, []string{"c {id=3} 140/140+0"}, lines(recs))
 	require.Nil(t, a.position(), "the position is that of the last record")
 	a.idle(150)
@@ -117,7 +117,7 @@ func TestAKeyChangeMovesThePositionOnlyWithItsLastRecord(t *testing.T) {
 	a := testAssembler(t)
 	feed(t, a, 100, begin(130, 7), 0, relationOf(1, "s", "t", 'd', idText...), 100, insert(1, "1", "a"),
 		110, wireMsg(msgUpdate).u32(1).u8('K').tuple("1", nil).u8('N').tuple("2", "a").b, 120, wireMsg(msgDelete).u32(1).u8('K').tuple("2", nil).b, 130, commit(130, 140))
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Equal(t, []string{
 		"c {id=1} 0/100+1",
 		"d {id=1} 0/100+1", "tombstone {id=1} 0/100+1", "c {id=2} 0/110+1",
@@ -131,7 +131,7 @@ func TestAResumptionInsideATransactionPassesOverWhatWasHandled(t *testing.T) {
 	msgs := []any{100, begin(130, 7), 0, relationOf(1, "s", "t", 'd', idText...), 100, insert(1, "1", "a"), 110, insert(1, "2", "b"), 110, insert(1, "3", "c"), 120, insert(1, "4", "d"), 130, commit(130, 140)}
 	whole := testAssembler(t)
 	feed(t, whole, msgs...)
-	all, _ := whole.take()
+	all, _ := whole.out.Take()
 	require.Len(t, all, 4)
 	for i := range all {
 		o, err := readOffset(all[i].SourceOffset.OffsetMap())
@@ -144,7 +144,7 @@ func TestAResumptionInsideATransactionPassesOverWhatWasHandled(t *testing.T) {
 		}
 		require.Equal(t, uint64(0), from)
 		feed(t, a, msgs...)
-		recs, _ := a.take()
+		recs, _ := a.out.Take()
 		require.Equal(t, lines(all[i+1:]), lines(recs), "resumed after record %d", i)
 	}
 }
@@ -154,10 +154,10 @@ func TestABrokenStreamGoesOnWhereItWas(t *testing.T) {
 	rel := relationOf(1, "s", "t", 'd', idText...)
 	feed(t, a, 90, begin(95, 6), 0, rel, 90, insert(1, "0", "z"), 95, commit(95, 99))
 	feed(t, a, 100, begin(130, 7), 100, insert(1, "1", "a"), 110, insert(1, "2", "b"))
-	first, _ := a.take()
+	first, _ := a.out.Take()
 	require.Equal(t, uint64(99), a.restart(200))
 	feed(t, a, 100, begin(130, 7), 0, rel, 100, insert(1, "1", "a"), 110, insert(1, "2", "b"), 110, insert(1, "3", "c"), 130, commit(130, 140))
-	rest, _ := a.take()
+	rest, _ := a.out.Take()
 	all := append(first, rest...)
 	var got []string
 	for _, r := range all {
@@ -180,7 +180,7 @@ func TestAQuietServerDoesNotMakeAResumptionForgetWhereItIs(t *testing.T) {
 	require.Nil(t, a.position())
 	feed(t, a, 92, wireMsg(msgMessage).u8(0).u64(92).str("p").u32(0).b) // outside of transactions
 	feed(t, a, 100, begin(130, 7), 0, rel, 100, insert(1, "1", "a"), 110, insert(1, "2", "b"), 130, commit(130, 140))
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Equal(t, []string{"m {prefix=p} 90/100+1", "c {id=2} 140/140+0"}, lines(recs))
 	// One that never comes, as what is published changed, does not hold up the position for ever.
 	a = testAssembler(t)
@@ -200,7 +200,7 @@ func TestAQuietServerDoesNotMakeAResumptionForgetWhereItIs(t *testing.T) {
 func TestTransactionsOfOtherTablesMoveThePositionWithoutRecords(t *testing.T) {
 	a := testAssembler(t, "table.include.list", "s.t")
 	feed(t, a, 100, begin(130, 7), 0, relationOf(1, "s", "other", 'd', idText...), 100, insert(1, "1", "a"), 130, commit(130, 140))
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Empty(t, recs)
 	require.Equal(t, uint64(140), a.position().lsnCommit)
 }
@@ -219,7 +219,7 @@ func TestChangesThatCannotBeConverted(t *testing.T) {
 	a = testAssembler(t)
 	a.onError = func(error) error { return nil }
 	feed(t, a, append(bad, 110, insert(1, "2", "b"), 130, commit(130, 140))...)
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Equal(t, []string{"c {id=2} 140/140+0"}, lines(recs))
 	require.Equal(t, int64(1), a.stats.Erroneous.Load())
 }
@@ -229,7 +229,7 @@ func TestSchemasAreSharedUntilTheyChange(t *testing.T) {
 	rel := relationOf(1, "s", "t", 'd', idText...)
 	feed(t, a, 100, begin(130, 7), 0, rel, 100, insert(1, "1", "a"), 0, rel, 110, insert(1, "2", "a"),
 		0, relationOf(1, "s", "t", 'd', append(idText[:2:2], relColumn{false, "w", oidInt8, -1})...), 120, insert(1, "3", "a", "9"), 130, commit(130, 140))
-	recs, _ := a.take()
+	recs, _ := a.out.Take()
 	require.Same(t, recs[0].ValueSchema, recs[1].ValueSchema)
 	require.NotSame(t, recs[1].ValueSchema, recs[2].ValueSchema)
 	require.Equal(t, int64(9), recs[2].Value.Field("after").Field("w").Int())
@@ -280,8 +280,8 @@ func BenchmarkDecodeInsert(b *testing.B) {
 		if err := a.handle(&m, lsn, 1, len(row)); err != nil {
 			b.Fatal(err)
 		}
-		if len(a.out) >= chunkRecords {
-			a.take()
+		if len(a.out.Records) >= cdc.ChunkRecords {
+			a.out.Take()
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
@@ -303,17 +303,18 @@ func BenchmarkDecodeMessage(b *testing.B) {
 func BenchmarkDecodeCopyRow(b *testing.B) {
 	a := testAssembler(b)
 	feed(b, a, 100, begin(130, 7), 0, relationOf(1, "s", "t", 'd', wide...))
-	q := cdc.NewQueue(1<<30, 1<<60)
-	s := &snapshot{cfg: a.cfg, log: slog.New(slog.DiscardHandler), queue: q, met: a.cfg.NewMetrics(nil, "postgres", q), em: a.em, partition: a.partition,
-		running: &offset{}, chunk: chunkRecords, rel: a.rels[1], ctx: context.Background()}
+	r := a.cfg.NewRunner(plugins.Env{}, "postgres")
+	s := &snapshot{cfg: a.cfg, runner: r, partition: a.partition, rel: a.rels[1], ctx: context.Background(),
+		out: r.NewSnapshot(context.Background(), a.partition, &offset{}, 1)}
+	s.out.BeginTable()
 	line := []byte("1234567\ta name of usual length\tPrague\t12345.67\tt\t2024-02-29 12:34:56.789012\t2024-02-29 12:34:56.789012+00\t2024-02-29\t3.14159\ta note that says something\n")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := s.Write(line); err != nil {
 			b.Fatal(err)
 		}
-		if n, _ := q.Len(); n > 4096 {
-			_, _ = q.Poll(context.Background(), 8192, 0)
+		if n, _ := r.Queue.Len(); n > 4096 {
+			_, _ = r.Queue.Poll(context.Background(), 8192, 0)
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
@@ -341,12 +342,12 @@ func TestEveryCutOfTheStreamIsExact(t *testing.T) {
 	for _, metadata := range []string{"false", "true"} {
 		whole := testAssembler(t, "provide.transaction.metadata", metadata)
 		feed(t, whole, msgs...)
-		all, _ := whole.take()
+		all, _ := whole.out.Take()
 		want := render(all)
 		for cut := 0; cut <= len(msgs); cut += 2 {
 			first := testAssembler(t, "provide.transaction.metadata", metadata)
 			feed(t, first, msgs[:cut]...)
-			out, _ := first.take()
+			out, _ := first.out.Take()
 			var pos *offset
 			for _, r := range out {
 				if o, ok := r.SourceOffset.(*offset); ok {
@@ -373,7 +374,7 @@ func TestEveryCutOfTheStreamIsExact(t *testing.T) {
 			}
 			feed(t, second, 0, rel)
 			feed(t, second, msgs[at:]...)
-			rest, _ := second.take()
+			rest, _ := second.out.Take()
 			require.Equal(t, want, append(render(out), render(rest)...), "cut after message %d, metadata %s", cut/2, metadata)
 		}
 	}

@@ -52,7 +52,7 @@ func BenchmarkStreamFromServer(b *testing.B) {
 	d := newDatabase(b)
 	d.exec(benchTable)
 	r := startTask(b, d.config("snapshot.mode", "no_data"), nil)
-	for !r.task.met.Connected.Load() {
+	for !r.task.runner.Metrics.Connected.Load() {
 		time.Sleep(time.Millisecond)
 	}
 	for b.Loop() {

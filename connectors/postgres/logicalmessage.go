@@ -51,22 +51,22 @@ func (a *assembler) message(m *message, lsn uint64, nanos int64, size int) error
 		v[3] = a.tx.Event(ar, cdc.TableID{Table: "message"})
 	}
 	key[0] = prefix
-	from := len(a.out)
-	a.out = append(a.out, plugins.SourceRecord{Topic: a.cfg.Topics.Named("message"), Partition: plugins.NoPartition, Timestamp: plugins.NoTimestamp,
-		KeySchema: messageKeySchema, Key: ar.Struct(messageKeySchema, key), ValueSchema: a.msgs.value, Value: ar.Struct(a.msgs.value, v)})
+	rec := plugins.SourceRecord{Topic: a.cfg.Topics.Named("message"), Partition: plugins.NoPartition, Timestamp: plugins.NoTimestamp,
+		KeySchema: messageKeySchema, Key: ar.Struct(messageKeySchema, key), ValueSchema: a.msgs.value, Value: ar.Struct(a.msgs.value, v)}
 	if transactional {
-		a.hold(from, msgMessage, size)
+		from := len(a.out.Records)
+		a.out.Records = append(a.out.Records, rec)
+		a.out.Hold(from, a.here(msgMessage), size)
 		return nil
 	}
 	a.lsn = saved
-	a.bytes += recordOverhead + 2*int64(size)
 	if a.skip != nil { // see idle
-		a.place(from, nil)
+		a.out.Add(rec, nil, size)
 		return nil
 	}
 	a.lastEnd = lsn + 1
-	o := a.newOffset()
+	o := a.offsets.New()
 	*o = offset{lsnCommit: a.lastEnd, lsn: a.lastEnd, micros: nanos / 1000, kind: kindNames[msgMessage]}
-	a.place(from, o)
+	a.out.Add(rec, o, size)
 	return nil
 }

@@ -1,10 +1,9 @@
 package postgres
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
-	"strconv"
+
+	"github.com/moldau-io/moldau/connectors/cdc"
 )
 
 // offset is a position in the format of Debezium's offsets, with lsn_events_processed added: how many of the changes at lsn_proc were
@@ -49,7 +48,7 @@ func readOffset(m map[string]any) (*offset, error) {
 		if !ok || v == nil {
 			return 0, false
 		}
-		n, err := toInt(v)
+		n, err := cdc.OffsetInt(v)
 		if err != nil && bad == nil {
 			bad = fmt.Errorf("stored offset: %s: %w", key, err)
 		}
@@ -89,25 +88,6 @@ func readOffset(m map[string]any) (*offset, error) {
 }
 
 func truth(v any) bool { return v == true || v == "true" }
-
-func toInt(v any) (int64, error) {
-	switch n := v.(type) {
-	case int64:
-		return n, nil
-	case int:
-		return int64(n), nil
-	case float64:
-		if n != math.Trunc(n) || math.Abs(n) > 1<<53 {
-			return 0, fmt.Errorf("%v is no whole number", n)
-		}
-		return int64(n), nil
-	case json.Number:
-		return n.Int64()
-	case string:
-		return strconv.ParseInt(n, 10, 64)
-	}
-	return 0, fmt.Errorf("%v is no number", v)
-}
 
 // formatLSN renders an LSN as the server does: 16/B374D848.
 func formatLSN(lsn uint64) string { return fmt.Sprintf("%X/%X", lsn>>32, uint32(lsn)) }

@@ -11,26 +11,14 @@ import (
 )
 
 // SourceSchema is the schema of source blocks.
-var SourceSchema = data.NewStruct().Name("io.debezium.connector.postgresql.Source").Version(1).
-	Field("version", data.StringSchema).Field("connector", data.StringSchema).Field("name", data.StringSchema).
-	Field("ts_ms", data.Int64Schema).Field("snapshot", cdc.SnapshotField).Field("db", data.StringSchema).
-	Field("sequence", data.OptionalStringSchema).Field("ts_us", data.OptionalInt64Schema).Field("ts_ns", data.OptionalInt64Schema).
+var SourceSchema = cdc.SourceSchema("io.debezium.connector.postgresql.Source").
 	Field("schema", data.StringSchema).Field("table", data.StringSchema).Field("txId", data.OptionalInt64Schema).
 	Field("lsn", data.OptionalInt64Schema).Field("xmin", data.OptionalInt64Schema).
 	Field("origin", data.OptionalStringSchema).Field("origin_lsn", data.OptionalInt64Schema).Build()
 
-// Places of SourceSchema's fields.
+// Places of SourceSchema's own fields.
 const (
-	srcVersion = iota
-	srcConnector
-	srcName
-	srcTsMs
-	srcSnapshot
-	srcDB
-	srcSequence
-	srcTsUs
-	srcTsNs
-	srcSchema
+	srcSchema = cdc.SourceOwn + iota
 	srcTable
 	srcTxID
 	srcLSN
@@ -130,23 +118,10 @@ func (b *builder) relation(m *relationMsg, before *relation) (*relation, error) 
 	for i := range r.plan {
 		r.plan[i].key = m.columns[i].key
 	}
-	if before != nil && before.captured && sameTable(before.table, r.table) {
+	if before != nil && before.captured && before.table.SameEvents(r.table) {
 		r.table = before.table
 	}
 	return r, nil
-}
-
-// sameTable reports whether two compiled tables give the same events.
-func sameTable(a, b *cdc.Table) bool {
-	if a.Topic != b.Topic || a.ID != b.ID || !a.Envelope.Equal(b.Envelope) || !a.Key.Equal(b.Key) || (a.Key == nil) != (b.Key == nil) || len(a.Columns) != len(b.Columns) {
-		return false
-	}
-	for i := range a.Columns {
-		if a.Columns[i].Name != b.Columns[i].Name {
-			return false
-		}
-	}
-	return slices.Equal(a.KeyIndexes(), b.KeyIndexes())
 }
 
 func subset(a, b []string) bool {
@@ -193,11 +168,7 @@ func (b *builder) build(id cdc.TableID, cols []columnInfo, key []string) (*relat
 		def.Columns = append(def.Columns, cdc.Column{Name: c.name, Schema: s.Build(), KeyOnly: !included, Character: cd.character, Zero: cd.zero,
 			TypeName: cd.typeName, Length: cd.length, Scale: cd.scale})
 	}
-	for _, k := range key {
-		if slices.ContainsFunc(def.Columns, func(c cdc.Column) bool { return c.Name == k }) {
-			def.Key = append(def.Key, k)
-		}
-	}
+	def.SetKey(key)
 	var err error
 	if r.table, err = b.cfg.NewTable(def); err != nil {
 		return nil, err
@@ -213,9 +184,8 @@ func (b *builder) build(id cdc.TableID, cols []columnInfo, key []string) (*relat
 
 // sourceTemplate is a source block with everything that is the same for all events of a table.
 func (c *config) sourceTemplate(schema, table string) []data.Value {
-	v := make([]data.Value, srcLen)
-	v[srcVersion], v[srcConnector], v[srcName] = data.String(cdc.ParityVersion), data.String("postgresql"), data.String(c.Prefix)
-	v[srcSnapshot], v[srcDB], v[srcSchema], v[srcTable] = data.String("false"), data.String(c.dbname), data.String(schema), data.String(table)
+	v := c.SourceBlock(srcLen, c.dbname)
+	v[srcSchema], v[srcTable] = data.String(schema), data.String(table)
 	return v
 }
 

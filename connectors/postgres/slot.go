@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/moldau-io/moldau/connectors/cdc"
 )
 
 // slotInfo is a replication slot as the server has it.
@@ -41,19 +42,12 @@ func (c *catalog) slot(ctx context.Context) (*slotInfo, error) {
 	}
 	switch {
 	case s.plugin != "pgoutput":
-		return nil, fatalf("replication slot %q uses plugin %q; this connector needs pgoutput: drop the slot or set another slot.name", c.cfg.slot, s.plugin)
+		return nil, cdc.Fatalf("replication slot %q uses plugin %q; this connector needs pgoutput: drop the slot or set another slot.name", c.cfg.slot, s.plugin)
 	case s.database != c.cfg.dbname:
-		return nil, fatalf("replication slot %q belongs to database %q, not %q: set another slot.name", c.cfg.slot, s.database, c.cfg.dbname)
+		return nil, cdc.Fatalf("replication slot %q belongs to database %q, not %q: set another slot.name", c.cfg.slot, s.database, c.cfg.dbname)
 	}
 	return &s, nil
 }
-
-// fatalError is an error that trying again cannot heal.
-type fatalError struct{ error }
-
-func (e fatalError) Unwrap() error { return e.error }
-
-func fatalf(format string, args ...any) error { return fatalError{fmt.Errorf(format, args...)} }
 
 // exported is a slot's snapshot: what the database held at exactly the position from which the stream goes on.
 type exported struct {
@@ -133,7 +127,7 @@ func (c *catalog) ensurePublication(ctx context.Context) error {
 	switch c.cfg.publicationMode {
 	case "disabled":
 		if !exists {
-			return fatalf("publication %q does not exist and publication.autocreate.mode=disabled: create it with CREATE PUBLICATION %s FOR TABLE ..., or choose another mode", c.cfg.publication, name)
+			return cdc.Fatalf("publication %q does not exist and publication.autocreate.mode=disabled: create it with CREATE PUBLICATION %s FOR TABLE ..., or choose another mode", c.cfg.publication, name)
 		}
 		return nil
 	case "no_tables":
@@ -151,7 +145,7 @@ func (c *catalog) ensurePublication(ctx context.Context) error {
 			names = append(names, t.quoted())
 		}
 		if len(names) == 0 {
-			return fatalf("no table matches the filters, so publication %q would be empty: check table.include.list and schema.include.list, or use publication.autocreate.mode=all_tables", c.cfg.publication)
+			return cdc.Fatalf("no table matches the filters, so publication %q would be empty: check table.include.list and schema.include.list, or use publication.autocreate.mode=all_tables", c.cfg.publication)
 		}
 		switch {
 		case exists && all:
@@ -176,7 +170,7 @@ func (c *catalog) ensurePublication(ctx context.Context) error {
 			return nil
 		}
 		if errors.As(err, &pe) && pe.Code == "42501" {
-			return fatalf("create publication %q: %w; grant the right, create it by hand and set publication.autocreate.mode=disabled, or use filtered", c.cfg.publication, err)
+			return cdc.Fatalf("create publication %q: %w; grant the right, create it by hand and set publication.autocreate.mode=disabled, or use filtered", c.cfg.publication, err)
 		}
 		return fmt.Errorf("create publication %q: %w", c.cfg.publication, err)
 	}

@@ -6,65 +6,31 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/moldau-io/moldau/connectors/cdc"
-	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
 )
 
-// snapshot reads the captured tables as of one moment and hands their rows on as events of op r. One record is held back all the time,
-// as the last one of a table and of the snapshot are marked.
+// snapshot reads the captured tables as of one moment.
 type snapshot struct {
-	cfg   *config
-	log   *slog.Logger
-	queue *cdc.Queue
-	met   *cdc.Metrics
-	em    *cdc.Emitter
-
+	cfg       *config
+	runner    *cdc.Runner
 	partition map[string]any
 	lsn       uint64
 	xid       uint32
 	micros    int64
-	running   *offset // position of all records but the last
 
-	out   []plugins.SourceRecord
-	bytes int64
-	first bool // no row was read yet
-	chunk int
-
-	rel   *relation
-	rows  int64  // of the present table
-	tuple []byte // the row being converted, in the form of a stream's tuple
-	part  []byte // an incomplete row
+	out   *cdc.Snapshot
+	rel   *relation // of the present table
+	tuple []byte    // the row being converted, in the form of a stream's tuple
+	part  []byte    // an incomplete row
 	ctx   context.Context
 }
 
-// Values of source.snapshot.
-var (
-	markFirst   = data.String("first")
-	markFirstIn = data.String("first_in_data_collection")
-	markTrue    = data.String("true")
-	markLastIn  = data.String("last_in_data_collection")
-	markLast    = data.String("last")
-)
-
-// take runs the snapshot over conn inside the exported snapshot ("": a snapshot of its own). It returns the finished position.
-func (s *snapshot) take(ctx context.Context, cat *catalog, exportedName string, lsn uint64) (*offset, error) {
-	s.met.SnapshotRunning.Store(true)
-	s.met.SnapshotStart.Store(time.Now().UnixMilli())
-	s.met.SnapshotEnd.Store(0)
-	end, err := s.run(ctx, cat, exportedName, lsn)
-	s.met.SnapshotRunning.Store(false)
-	s.met.SnapshotEnd.Store(time.Now().UnixMilli())
-	s.met.SnapshotCompleted.Store(err == nil)
-	s.met.SnapshotAborted.Store(err != nil)
-	return end, err
-}
-
+// run takes the snapshot inside the exported one ("": one of its own). It returns the finished position.
 func (s *snapshot) run(ctx context.Context, cat *catalog, exportedName string, lsn uint64) (*offset, error) {
 	conn := cat.conn
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
@@ -92,9 +58,8 @@ func (s *snapshot) run(ctx context.Context, cat *catalog, exportedName string, l
 			return nil, fmt.Errorf("begin snapshot: %w", err)
 		}
 	}
-	s.lsn, s.xid, s.ctx, s.first = lsn, uint32(xmax), ctx, true
-	s.chunk = max(1, min(chunkRecords, s.cfg.SnapshotFetchSize, s.cfg.MaxBatch))
-	s.running = &offset{lsnCommit: lsn, lsn: lsn, xid: s.xid, micros: s.micros, snapshot: "INITIAL"}
+	s.lsn, s.xid, s.ctx = lsn, uint32(xmax), ctx
+	running := offset{lsnCommit: lsn, lsn: lsn, xid: s.xid, micros: s.micros, snapshot: "INITIAL"}
 	all, err := cat.tables(ctx)
 	if err != nil {
 		return nil, err
@@ -119,37 +84,17 @@ func (s *snapshot) run(ctx context.Context, cat *catalog, exportedName string, l
 			return nil, fmt.Errorf("lock tables: %w", err)
 		}
 	}
-	s.met.SnapshotTables.Store(int64(len(list)))
-	s.met.SnapshotTablesLeft.Store(int64(len(list)))
-	b := newBuilder(ctx, cat, s.log)
+	s.out = s.runner.NewSnapshot(ctx, s.partition, &running, len(list))
+	b := newBuilder(ctx, cat, s.runner.Log)
 	for _, t := range list {
 		if err := s.table(cat, b, t); err != nil {
 			return nil, err
 		}
-		s.met.SnapshotTablesLeft.Add(-1)
+		s.runner.Metrics.SnapshotTablesLeft.Add(-1)
 	}
-	return s.finish()
-}
-
-// finish marks the held record as the last and lets everything go.
-func (s *snapshot) finish() (*offset, error) {
-	end := &offset{lsnCommit: s.lsn, lsn: s.lsn, xid: s.xid, micros: s.micros, snapshot: "INITIAL", snapshotCompleted: true}
-	if n := len(s.out); n > 0 {
-		s.mark(&s.out[n-1], markLast)
-		s.out[n-1].SourceOffset = end
-	} else { // an empty database: the end is worth storing all the same
-		s.out = append(s.out, plugins.SourceRecord{SourcePartition: s.partition, SourceOffset: end})
-	}
-	err := s.queue.Put(s.ctx, s.out, s.bytes)
-	s.out, s.bytes = nil, 0
-	return end, err
-}
-
-// mark sets source.snapshot of a record that nobody else has seen yet.
-func (s *snapshot) mark(rec *plugins.SourceRecord, v data.Value) {
-	if st := rec.Value.Struct(); st != nil {
-		st.Values[2].Struct().Values[srcSnapshot] = v
-	}
+	end := running
+	end.snapshotCompleted = true
+	return &end, s.out.Finish(&end)
 }
 
 // table reads one table by COPY.
@@ -184,12 +129,10 @@ func (s *snapshot) table(cat *catalog, b *builder, t tableName) error {
 	if t.kind == 'r' {
 		from = "ONLY " + from
 	}
-	if own := s.cfg.SelectOverride(t.id()); own != "" {
-		from = "(" + strings.TrimRight(strings.TrimSpace(own), ";") + ") moldau_rows"
-	}
-	s.rows = 0
+	from = s.cfg.SnapshotFrom(t.id(), from)
+	s.out.BeginTable()
 	started := time.Now()
-	s.log.Info("reading table", "table", t.id().String())
+	s.runner.Log.Info("reading table", "table", t.id().String())
 	sql := "COPY (SELECT " + strings.Join(cols, ", ") + " FROM " + from + ") TO STDOUT"
 	if _, err := cat.conn.PgConn().CopyTo(s.ctx, s, sql); err != nil {
 		var pe *pgconn.PgError
@@ -201,15 +144,9 @@ func (s *snapshot) table(cat *catalog, b *builder, t tableName) error {
 	if len(s.part) > 0 {
 		return fmt.Errorf("snapshot of %s: the last row is incomplete", t.id())
 	}
-	if s.rows > 0 && (s.rows > 1 || !s.isMarked(markFirst)) {
-		s.mark(&s.out[len(s.out)-1], markLastIn)
-	}
-	s.log.Info("read table", "table", t.id().String(), "rows", s.rows, "took", time.Since(started).Round(time.Millisecond))
+	rows := s.out.EndTable()
+	s.runner.Log.Info("read table", "table", t.id().String(), "rows", rows, "took", time.Since(started).Round(time.Millisecond))
 	return nil
-}
-
-func (s *snapshot) isMarked(v data.Value) bool {
-	return s.out[len(s.out)-1].Value.Struct().Values[2].Struct().Values[srcSnapshot].Equal(v)
 }
 
 // Write takes COPY's rows; it implements io.Writer for the driver. Waiting for room in the queue holds the server back.
@@ -240,53 +177,18 @@ func (s *snapshot) row(line []byte) error {
 	if err != nil {
 		return err
 	}
-	ar := &s.em.Arena
+	ar := &s.runner.Emitter.Arena
 	vals, err := s.rel.row(ar, t, nil, false)
 	if err != nil {
-		s.met.Stats.Erroneous.Add(1)
-		switch s.cfg.Failure {
-		case cdc.FailureWarn:
-			s.log.Warn("row is left out as it cannot be converted", "error", err)
-			return nil
-		case cdc.FailureSkip:
-			s.log.Debug("row is left out as it cannot be converted", "error", err)
-			return nil
-		}
-		return fatalError{err}
-	}
-	// The held record is complete now; let full chunks go, all but the new one.
-	if len(s.out) >= s.chunk {
-		recs, bytes := s.out, s.bytes
-		s.out, s.bytes = make([]plugins.SourceRecord, 0, s.chunk), 0
-		if err := s.queue.Put(s.ctx, recs, bytes); err != nil {
-			return err
-		}
+		s.runner.Metrics.Stats.Erroneous.Add(1)
+		return s.runner.Unconvertible("row", err)
 	}
 	src := ar.Values(srcLen)
 	copy(src, s.rel.source)
-	src[srcTsMs], src[srcTsUs], src[srcTsNs] = data.Int64(s.micros/1000), data.Int64(s.micros), data.Int64(s.micros*1000)
+	cdc.SetSourceTime(src, s.micros)
 	src[srcTxID], src[srcLSN] = data.Int64(int64(s.xid)), data.Int64(int64(s.lsn))
-	src[srcSequence] = sequence(ar, 0, s.lsn)
-	switch {
-	case s.first:
-		src[srcSnapshot] = markFirst
-	case s.rows == 0:
-		src[srcSnapshot] = markFirstIn
-	default:
-		src[srcSnapshot] = markTrue
-	}
-	s.rows++
-	s.first = false
-	s.met.SnapshotRows.Add(1)
-	now := time.Now().UnixNano()
-	from := len(s.out)
-	s.out = s.em.Append(s.out, &cdc.Change{Table: s.rel.table, Op: cdc.OpRead, After: vals, Source: src, Nanos: now})
-	for i := from; i < len(s.out); i++ {
-		s.out[i].SourcePartition, s.out[i].SourceOffset = s.partition, s.running
-		s.bytes += recordOverhead + 2*int64(len(line))
-	}
-	s.met.LastEventMillis.Store(now / 1e6)
-	return nil
+	src[cdc.SourceSequence] = sequence(ar, 0, s.lsn)
+	return s.out.Row(s.rel.table, vals, src, len(line))
 }
 
 // copyTuple rewrites a line of COPY's text format as a tuple of the stream, undoing the escapes.

@@ -179,10 +179,10 @@ func (s *stream) run(ctx context.Context) error {
 		}
 	}
 	s.lastMark = time.Now()
-	chunk := min(chunkRecords, s.cfg.MaxBatch)
+	chunk := min(cdc.ChunkRecords, s.cfg.MaxBatch)
 	var m message
 	for {
-		if !s.frames.ready() || len(s.asm.out) >= chunk {
+		if !s.frames.ready() || len(s.asm.out.Records) >= chunk {
 			if err := s.flush(ctx); err != nil {
 				return err
 			}
@@ -271,7 +271,7 @@ func (s *stream) mark(ctx context.Context, now time.Time, asked bool) error {
 	}
 	if asked {
 		if o := s.asm.position(); o != nil {
-			s.asm.add(plugins.SourceRecord{}, o)
+			s.asm.out.Add(plugins.SourceRecord{}, o, 0)
 		}
 	}
 	if every := s.cfg.HeartbeatInterval; every > 0 {
@@ -279,7 +279,7 @@ func (s *stream) mark(ctx context.Context, now time.Time, asked bool) error {
 			s.lastMark = now
 			rec := s.cfg.Heartbeat(now)
 			rec.Headers = s.asm.em.Headers()
-			s.asm.add(rec, s.asm.position())
+			s.asm.out.Add(rec, s.asm.position(), 0)
 			if s.heartbeat != nil {
 				return s.heartbeat(ctx)
 			}
@@ -291,13 +291,13 @@ func (s *stream) mark(ctx context.Context, now time.Time, asked bool) error {
 	}
 	if o := s.asm.position(); o != nil {
 		s.lastMark = now
-		s.asm.add(plugins.SourceRecord{}, o)
+		s.asm.out.Add(plugins.SourceRecord{}, o, 0)
 	}
 	return nil
 }
 
 func (s *stream) flush(ctx context.Context) error {
-	recs, bytes := s.asm.take()
+	recs, bytes := s.asm.out.Take()
 	return s.queue.Put(ctx, recs, bytes)
 }
 
@@ -324,7 +324,7 @@ func (s *stream) report(ctx context.Context) {
 			}
 			return
 		case <-s.moved:
-			sleep(ctx, min(reportGap, every))
+			cdc.Sleep(ctx, min(reportGap, every))
 		case <-t.C:
 		}
 	}

@@ -2,14 +2,11 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,23 +17,15 @@ import (
 	"github.com/moldau-io/moldau/plugins/configdef"
 )
 
-// Task captures one database. One goroutine reads and fills a bounded queue, Poll empties it, Commit moves the confirmed position.
+// Task captures one database. Commit moves the confirmed position.
 type Task struct {
 	cfg    *config
-	log    *slog.Logger
-	env    plugins.Env
-	queue  *cdc.Queue
-	met    *cdc.Metrics
+	runner *cdc.Runner
 	asm    *assembler
-	stored *offset // where to begin; set before run starts, moved on by run alone
+	stored *offset // where to begin; set before the runner starts, moved on by its goroutine alone
 
 	flushed atomic.Uint64
 	moved   chan struct{}
-	cancel  context.CancelFunc
-	done    chan struct{}
-	once    sync.Once
-
-	attempts int64 // since data flowed last; run alone uses it
 }
 
 var _ plugins.SourceTask = (*Task)(nil)
@@ -47,57 +36,21 @@ func (t *Task) Start(ctx context.Context, env plugins.Env, v configdef.Values) e
 	if err != nil {
 		return err
 	}
-	t.cfg, t.env, t.log = cfg, env, env.Logger
-	if t.log == nil {
-		t.log = slog.New(slog.DiscardHandler)
+	t.cfg = cfg
+	t.runner = cfg.NewRunner(env, "postgres", "server", cfg.Prefix, "slot", cfg.slot)
+	if err := t.runner.ReadOffset(ctx, env, func(m map[string]any) (err error) { t.stored, err = readOffset(m); return err }); err != nil {
+		return err
 	}
-	t.log = t.log.With("server", cfg.Prefix, "slot", cfg.slot)
-	t.queue = cdc.NewQueue(cfg.MaxQueue, cfg.MaxQueueBytes)
-	t.met = cfg.NewMetrics(env.Metrics, "postgres", t.queue)
-	if env.Offsets != nil {
-		m, err := env.Offsets.Offset(ctx, map[string]any{"server": cfg.Prefix})
-		if err != nil {
-			t.met.Unregister()
-			return fmt.Errorf("read stored offset: %w", err)
-		}
-		if t.stored, err = readOffset(m); err != nil {
-			t.met.Unregister()
-			return fmt.Errorf("%w; reset the connector's offsets to begin anew", err)
-		}
-	}
-	em := cfg.NewEmitter(max(env.TaskID, 0), runID(), &t.met.Stats)
-	t.asm = newAssembler(cfg, em, &t.met.Stats, nil)
-	t.asm.onError = t.onError
-	rctx, cancel := context.WithCancel(context.Background())
-	t.cancel, t.done, t.moved = cancel, make(chan struct{}), make(chan struct{}, 1)
-	go t.run(rctx)
+	t.asm = newAssembler(cfg, t.runner.Emitter, &t.runner.Metrics.Stats, nil)
+	t.asm.onError = func(err error) error { return t.runner.Unconvertible("change", err) }
+	t.moved = make(chan struct{}, 1)
+	t.runner.Start(&capture{t: t})
 	return nil
-}
-
-// onError applies event.processing.failure.handling.mode to a change that cannot be converted.
-func (t *Task) onError(err error) error {
-	switch t.cfg.Failure {
-	case cdc.FailureWarn:
-		t.log.Warn("change is left out as it cannot be converted", "error", err)
-		return nil
-	case cdc.FailureSkip:
-		t.log.Debug("change is left out as it cannot be converted", "error", err)
-		return nil
-	}
-	return fatalError{err}
-}
-
-// runID is a random UUID, new at each start.
-func runID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // Poll implements plugins.SourceTask.
 func (t *Task) Poll(ctx context.Context) ([]plugins.SourceRecord, error) {
-	return t.queue.Poll(ctx, t.cfg.MaxBatch, t.cfg.PollInterval)
+	return t.runner.Poll(ctx)
 }
 
 // Commit confirms the end of the last whole transaction at or before o, which is durable now; the server hears of it with the next report.
@@ -138,17 +91,10 @@ func (t *Task) Commit(_ context.Context, _ map[string]any, o plugins.Offset) err
 
 // Stop implements plugins.SourceTask.
 func (t *Task) Stop() error {
-	t.once.Do(func() {
-		if t.cancel == nil {
-			return
-		}
-		t.cancel()
-		t.queue.Close()
-		<-t.done
+	t.runner.Stop(func() {
 		if t.cfg.dropSlot {
 			t.dropSlot()
 		}
-		t.met.Unregister()
 	})
 	return nil
 }
@@ -165,63 +111,14 @@ func (t *Task) dropSlot() {
 				return
 			}
 		}
-		t.log.Warn("could not drop the slot on stop", "error", err)
-		sleep(ctx, 200*time.Millisecond)
+		t.runner.Log.Warn("could not drop the slot on stop", "error", err)
+		cdc.Sleep(ctx, 200*time.Millisecond)
 	}
 }
-
-func sleep(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
-
-// run captures until ctx is done, beginning again after errors that may pass. What an attempt learnt (the position in asm) stays.
-func (t *Task) run(ctx context.Context) {
-	defer close(t.done)
-	wait := firstRetryWait
-	phase := &capture{t: t}
-	for {
-		err := phase.run(ctx)
-		t.met.Connected.Store(false)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil { // initial_only is done: nothing more will come
-			<-ctx.Done()
-			return
-		}
-		if !retriable(err) {
-			t.queue.Fail(explain(t.cfg, err))
-			return
-		}
-		if phase.progressed {
-			t.attempts, wait, phase.progressed = 0, firstRetryWait, false
-		}
-		t.attempts++
-		if t.cfg.MaxRetries >= 0 && t.attempts > t.cfg.MaxRetries {
-			t.queue.Fail(fmt.Errorf("gave up after %d retries (errors.max.retries): %w", t.cfg.MaxRetries, err))
-			return
-		}
-		wait = min(wait, max(t.cfg.RetryWait, time.Millisecond))
-		t.log.Warn("lost the server, trying again", "error", err, "attempt", t.attempts, "wait", wait)
-		sleep(ctx, wait)
-		wait = min(wait*2, max(t.cfg.RetryWait, time.Millisecond))
-	}
-}
-
-const firstRetryWait = 250 * time.Millisecond
 
 // retriable reports whether an error may pass by itself.
 func retriable(err error) bool {
-	var fatal fatalError
-	if errors.As(err, &fatal) {
+	if cdc.IsFatal(err) {
 		return false
 	}
 	var pe *pgconn.PgError
@@ -269,16 +166,21 @@ func explain(cfg *config, err error) error {
 	return err
 }
 
-// capture is the course of one task over all attempts.
+// capture is the course of one task over all attempts. It implements cdc.Capture.
 type capture struct {
-	t          *Task
-	begun      bool // the start position was decided
-	snapshot   bool // a snapshot is to be taken (again)
-	progressed bool // data flowed since the last error
+	t        *Task
+	begun    bool // the start position was decided
+	snapshot bool // a snapshot is to be taken (again)
 }
 
-// run makes one attempt.
-func (c *capture) run(ctx context.Context) error {
+// Retriable implements cdc.Capture.
+func (c *capture) Retriable(err error) bool { return retriable(err) }
+
+// Explain implements cdc.Capture.
+func (c *capture) Explain(err error) error { return explain(c.t.cfg, err) }
+
+// Attempt implements cdc.Capture.
+func (c *capture) Attempt(ctx context.Context) error {
 	t := c.t
 	cat, err := openCatalog(ctx, t.cfg)
 	if err != nil {
@@ -291,7 +193,7 @@ func (c *capture) run(ctx context.Context) error {
 	}
 	if !c.begun {
 		if len(list) == 0 {
-			t.log.Warn("no table matches the filters yet; check table.include.list and schema.include.list")
+			t.runner.Log.Warn("no table matches the filters yet; check table.include.list and schema.include.list")
 		}
 		if err := cat.setIdentities(ctx, list); err != nil {
 			return err
@@ -312,7 +214,7 @@ func (c *capture) run(ctx context.Context) error {
 		}
 	}
 	if t.cfg.snapshotMode == "initial_only" {
-		t.log.Info("snapshot.mode=initial_only: nothing more to do")
+		t.runner.Log.Info("snapshot.mode=initial_only: nothing more to do")
 		return nil
 	}
 	return c.stream(ctx, cat)
@@ -326,7 +228,7 @@ func (c *capture) wantsSnapshot(ctx context.Context, cat *catalog) (bool, error)
 	switch t.cfg.snapshotMode {
 	case "no_data":
 		if o != nil && o.snapshot != "" && !o.snapshotCompleted {
-			t.log.Warn("the stored offset is of an unfinished snapshot, which snapshot.mode=no_data does not finish")
+			t.runner.Log.Warn("the stored offset is of an unfinished snapshot, which snapshot.mode=no_data does not finish")
 		}
 		return false, nil
 	case "always":
@@ -340,7 +242,7 @@ func (c *capture) wantsSnapshot(ctx context.Context, cat *catalog) (bool, error)
 			return false, err
 		}
 		if s == nil || s.lost || s.confirmed > o.lsn && s.confirmed > o.lsnCommit {
-			t.log.Warn("the slot does not reach back to the stored offset; taking a new snapshot", "offset", formatLSN(o.lsn))
+			t.runner.Log.Warn("the slot does not reach back to the stored offset; taking a new snapshot", "offset", formatLSN(o.lsn))
 			return true, nil
 		}
 		return false, nil
@@ -363,7 +265,7 @@ func (c *capture) checkSlot(ctx context.Context, cat *catalog) error {
 	trust := t.cfg.mismatch == "trust_slot" || t.cfg.mismatch == "trust_greater_lsn"
 	switch {
 	case s == nil && o != nil && !trust:
-		return fatalf("replication slot %q does not exist although changes up to %s were read: whatever was changed since is lost. "+
+		return cdc.Fatalf("replication slot %q does not exist although changes up to %s were read: whatever was changed since is lost. "+
 			"Use snapshot.mode=when_needed to read the tables again, or offset.mismatch.strategy=trust_slot to go on with a gap", t.cfg.slot, formatLSN(o.lsn))
 	case s == nil:
 		e, err := t.cfg.createSlot(ctx, cat.version, false)
@@ -373,22 +275,22 @@ func (c *capture) checkSlot(ctx context.Context, cat *catalog) error {
 		e.close()
 		t.stored = nil
 		t.asm.resume(&offset{lsnCommit: e.lsn, lsn: e.lsn, kind: "COMMIT"})
-		t.asm.pos = nil // to be stored with the first record or mark
+		t.asm.out.Position = nil // to be stored with the first record or mark
 		return nil
 	case s.lost:
-		return fatalf("replication slot %q has lost the log it needs (max_slot_wal_keep_size, idle_replication_slot_timeout): drop it and use snapshot.mode=when_needed", t.cfg.slot)
+		return cdc.Fatalf("replication slot %q has lost the log it needs (max_slot_wal_keep_size, idle_replication_slot_timeout): drop it and use snapshot.mode=when_needed", t.cfg.slot)
 	case o == nil:
 		t.asm.resume(nil)
 		return nil
 	case s.confirmed > o.lsn && s.confirmed > o.lsnCommit:
 		if !trust {
-			return fatalf("replication slot %q stands at %s, beyond the stored offset %s: someone else moved or recreated it and changes in between are lost. "+
+			return cdc.Fatalf("replication slot %q stands at %s, beyond the stored offset %s: someone else moved or recreated it and changes in between are lost. "+
 				"Use snapshot.mode=when_needed to read the tables again, or offset.mismatch.strategy=trust_slot to go on with a gap", t.cfg.slot, formatLSN(s.confirmed), formatLSN(o.lsn))
 		}
-		t.log.Warn("the slot is ahead of the stored offset; going on from the slot as offset.mismatch.strategy says", "slot", formatLSN(s.confirmed), "offset", formatLSN(o.lsn))
+		t.runner.Log.Warn("the slot is ahead of the stored offset; going on from the slot as offset.mismatch.strategy says", "slot", formatLSN(s.confirmed), "offset", formatLSN(o.lsn))
 		o = &offset{lsnCommit: s.confirmed, lsn: s.confirmed, kind: "COMMIT"}
 	case t.cfg.mismatch == "trust_slot" && s.confirmed < o.lsnCommit:
-		t.log.Warn("the stored offset is ahead of the slot; going on from the slot as offset.mismatch.strategy says", "slot", formatLSN(s.confirmed), "offset", formatLSN(o.lsn))
+		t.runner.Log.Warn("the stored offset is ahead of the slot; going on from the slot as offset.mismatch.strategy says", "slot", formatLSN(s.confirmed), "offset", formatLSN(o.lsn))
 		o = &offset{lsnCommit: s.confirmed, lsn: s.confirmed, kind: "COMMIT"}
 	}
 	t.stored = o
@@ -400,8 +302,8 @@ func (c *capture) checkSlot(ctx context.Context, cat *catalog) error {
 // takeSnapshot reads the tables as of a slot's position and leaves the assembler ready to stream from there.
 func (c *capture) takeSnapshot(ctx context.Context, cat *catalog) error {
 	t := c.t
-	sleep(ctx, t.cfg.SnapshotDelay)
-	s := &snapshot{cfg: t.cfg, log: t.log, queue: t.queue, met: t.met, em: t.asm.em, partition: t.asm.partition}
+	cdc.Sleep(ctx, t.cfg.SnapshotDelay)
+	s := &snapshot{cfg: t.cfg, runner: t.runner, partition: t.asm.partition}
 	var exp *exported
 	if t.cfg.snapshotMode != "initial_only" {
 		if err := cat.ensurePublication(ctx); err != nil {
@@ -412,13 +314,13 @@ func (c *capture) takeSnapshot(ctx context.Context, cat *catalog) error {
 			return err
 		}
 		if have != nil && have.lost {
-			t.log.Warn("replacing the slot, which has lost its log")
+			t.runner.Log.Warn("replacing the slot, which has lost its log")
 			if err := cat.dropSlot(ctx); err != nil {
 				return err
 			}
 			have = nil
 		}
-		t.log.Info("creating a slot and its snapshot; the server waits for transactions that are running")
+		t.runner.Log.Info("creating a slot and its snapshot; the server waits for transactions that are running")
 		if exp, err = t.cfg.createSlot(ctx, cat.version, have != nil); err != nil {
 			return err
 		}
@@ -428,16 +330,17 @@ func (c *capture) takeSnapshot(ctx context.Context, cat *catalog) error {
 	if exp != nil {
 		name, lsn = exp.snapshot, exp.lsn
 	}
-	end, err := s.take(ctx, cat, name, lsn)
+	var end *offset
+	err := t.runner.Metrics.Snapshot(func() (err error) { end, err = s.run(ctx, cat, name, lsn); return err })
 	if err != nil {
 		return err
 	}
 	c.snapshot = false
 	t.stored = end
 	t.asm.resume(end)
-	t.log.Info("snapshot is complete", "lsn", formatLSN(end.lsn))
+	t.runner.Log.Info("snapshot is complete", "lsn", formatLSN(end.lsn))
 	if t.cfg.snapshotMode != "initial_only" {
-		sleep(ctx, t.cfg.StreamingDelay)
+		cdc.Sleep(ctx, t.cfg.StreamingDelay)
 	}
 	return nil
 }
@@ -462,12 +365,12 @@ func (c *capture) stream(ctx context.Context, cat *catalog) error {
 	for retry := 0; err != nil && slotInUse(err); retry++ {
 		// A slot stays busy until the server notices that its last user is gone: look again soon, give up when the time is over.
 		if total := t.cfg.slotRetryDelay * time.Duration(t.cfg.slotRetries); time.Duration(retry)*slotPoll(t.cfg) >= total {
-			return fatalf("slot.max.retries: %w", err)
+			return cdc.Fatalf("slot.max.retries: %w", err)
 		}
 		if retry == 0 {
-			t.log.Warn("the slot is in use, waiting for it", "error", err)
+			t.runner.Log.Warn("the slot is in use, waiting for it", "error", err)
 		}
-		sleep(ctx, slotPoll(t.cfg))
+		cdc.Sleep(ctx, slotPoll(t.cfg))
 		if pc, err = t.cfg.replicationConn(ctx); err != nil {
 			return err
 		}
@@ -476,18 +379,18 @@ func (c *capture) stream(ctx context.Context, cat *catalog) error {
 	if err != nil {
 		return err
 	}
-	t.log.Info("streaming", "from", formatLSN(from), "publication", t.cfg.publication)
-	t.met.Connected.Store(true)
-	t.asm.source = newBuilder(ctx, cat, t.log)
-	s := &stream{cfg: t.cfg, conn: h.Conn, log: t.log, asm: t.asm, queue: t.queue, met: t.met, flushed: &t.flushed, moved: t.moved, frames: frames,
-		interval: t.cfg.reportInterval(timeout), onProgress: func() { c.progressed = true }}
+	t.runner.Log.Info("streaming", "from", formatLSN(from), "publication", t.cfg.publication)
+	t.runner.Metrics.Connected.Store(true)
+	t.asm.source = newBuilder(ctx, cat, t.runner.Log)
+	s := &stream{cfg: t.cfg, conn: h.Conn, log: t.runner.Log, asm: t.asm, queue: t.runner.Queue, met: t.runner.Metrics, flushed: &t.flushed, moved: t.moved, frames: frames,
+		interval: t.cfg.reportInterval(timeout), onProgress: t.runner.Progressed}
 	if q := t.cfg.HeartbeatQuery; q != "" {
 		s.heartbeat = func(ctx context.Context) error {
 			if _, err := cat.conn.Exec(ctx, q); err != nil {
 				if retriable(err) {
 					return fmt.Errorf("heartbeat.action.query: %w", err)
 				}
-				t.log.Warn("heartbeat.action.query failed", "error", err)
+				t.runner.Log.Warn("heartbeat.action.query failed", "error", err)
 			}
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/moldau-io/moldau/connectors/cdc"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/configdef"
 	"github.com/stretchr/testify/require"
@@ -108,8 +109,8 @@ func TestASlowLogDoesNotCostTheConnection(t *testing.T) {
 	require.NotZero(t, first)
 	d.exec("INSERT INTO a SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i")
 	time.Sleep(3 * time.Second) // nobody polls for three times the server's patience
-	n, _ := r.task.queue.Len()
-	require.LessOrEqual(t, n, chunkRecords, "the queue is bounded")
+	n, _ := r.task.runner.Queue.Len()
+	require.LessOrEqual(t, n, cdc.ChunkRecords, "the queue is bounded")
 	require.Equal(t, first, pid())
 	r.count(20000)
 	require.Equal(t, first, pid())
