@@ -24,6 +24,7 @@ func TestTransactionProperties(t *testing.T) {
 	require.Equal(t, 20*time.Millisecond, b.AddPartitionsBackoff)
 	require.Equal(t, 100*time.Millisecond, b.AddPartitionsBackoffMax)
 	require.False(t, b.TransactionVerification)
+	require.False(t, VerifiesTxns(Layers{Static: b.Static}))
 	for k, v := range map[string]string{"transaction.two.phase.commit.enable": "true", "transaction.state.log.load.buffer.size": "1", "transaction.max.timeout.ms": "0"} {
 		_, err := ParseBroker(map[string]string{k: v})
 		require.ErrorContains(t, err, k)

@@ -186,6 +186,7 @@ type Error struct {
 	Message string
 }
 
+// Error implements error.
 func (e *Error) Error() string { return e.Message }
 
 // Status returns the HTTP status that goes with the code.
@@ -202,6 +203,7 @@ type NotLeaderError struct {
 	URL string
 }
 
+// Error implements error.
 func (e *NotLeaderError) Error() string {
 	if e.URL == "" {
 		return "Leader not known."

@@ -58,6 +58,7 @@ const (
 // ErrTooComplex says that a check was given up because the schemas have too many combinations.
 type ErrTooComplex struct{}
 
+// Error implements error.
 func (ErrTooComplex) Error() string {
 	return fmt.Sprintf("schemas are too complex to compare: more than %d combinations of types", maxPairs)
 }

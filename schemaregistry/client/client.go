@@ -32,6 +32,7 @@ type Error struct {
 	Status int
 }
 
+// Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("%s; error code: %d", e.Message, e.Code) }
 
 // NotFound says whether the error is that a subject, version or schema does not exist.
