@@ -3,7 +3,6 @@ package connect
 import (
 	"context"
 	"fmt"
-	"sort"
 	"strings"
 
 	"github.com/moldau-io/moldau/core/connect/api"
@@ -392,66 +391,4 @@ func invalid(infos *api.ConfigInfos) error {
 	}
 	sb.WriteString("\nYou can also find the above list of errors at the endpoint `/connector-plugins/{connectorType}/config/validate`")
 	return &api.Error{Code: 400, Message: sb.String()}
-}
-
-// redactor takes secrets out of texts that people see.
-type redactor struct {
-	secrets []string
-	r       *strings.Replacer
-}
-
-// newRedactor knows the values that references were resolved to.
-func newRedactor(raw, resolved map[string]string) *redactor {
-	d := &redactor{}
-	for k, v := range resolved {
-		if raw[k] == v {
-			continue
-		}
-		for _, s := range resolvedParts(raw[k], v) {
-			if len(s) >= 3 {
-				d.secrets = append(d.secrets, s)
-			}
-		}
-	}
-	d.build()
-	return d
-}
-
-// resolvedParts returns what took the place of the references in raw, and the whole.
-func resolvedParts(raw, v string) []string {
-	out := []string{v}
-	i, j := strings.Index(raw, "${"), strings.LastIndexByte(raw, '}')
-	if i >= 0 && j > i && strings.HasPrefix(v, raw[:i]) && strings.HasSuffix(v, raw[j+1:]) && len(v) >= i+len(raw)-j-1 {
-		out = append(out, v[i:len(v)-(len(raw)-j-1)])
-	}
-	return out
-}
-
-func (d *redactor) addPasswords(p *parsed) {
-	for _, x := range p.parts {
-		for _, v := range x.result.Values {
-			if v.Key.Type == configdef.Password {
-				if s := p.resolved[x.prefix+v.Key.Name]; s != "" {
-					d.secrets = append(d.secrets, s)
-				}
-			}
-		}
-	}
-	d.build()
-}
-
-func (d *redactor) build() {
-	sort.Slice(d.secrets, func(i, j int) bool { return len(d.secrets[i]) > len(d.secrets[j]) })
-	var pairs []string
-	for _, s := range d.secrets {
-		pairs = append(pairs, s, "[hidden]")
-	}
-	d.r = strings.NewReplacer(pairs...)
-}
-
-func (d *redactor) clean(s string) string {
-	if d == nil || len(d.secrets) == 0 {
-		return s
-	}
-	return d.r.Replace(s)
 }
