@@ -225,6 +225,9 @@ func TestWorkerPropertiesAreChecked(t *testing.T) {
 		{"ofset.flush.interval.ms", "1", `Did you mean "offset.flush.interval.ms"?`},
 		{"key.converter", "nope", "Class nope could not be found."},
 		{"producer.foo", "1", `Unknown configuration "foo"`},
+		{"session.timeout.ms", "30000", "not supported by moldau: this worker joins no group"},
+		{"heartbeat.interval.ms", "1000", "not supported by moldau: this worker joins no group"},
+		{"rebalance.timeout.ms", "1000", "not supported by moldau: this worker joins no group"},
 		{"status.storage.topic", "connect-configs", "it is the topic of config.storage.topic as well"},
 		{"listeners.https.ssl.keystore.location", "x", "TLS on the REST API is left to a proxy"},
 	} {

@@ -68,9 +68,9 @@ func Properties() *configdef.Def {
 		configdef.Key{Name: "connect.protocol", Type: configdef.String, Default: "sessioned", Importance: configdef.Low, Unsupported: oneWorker, Doc: "Compatibility mode of the Connect protocol."},
 		configdef.Key{Name: "admin.listeners", Type: configdef.String, Importance: configdef.Low, Unsupported: "the endpoints under /admin are on the main listener", Doc: "Listeners of the admin API."},
 		configdef.Key{Name: "plugin.discovery", Type: configdef.String, Default: "service_load", Importance: configdef.Low, Unsupported: goPlugins, Accepts: []string{"only_scan", "hybrid_warn", "hybrid_fail"}, Doc: "How plugins are found; whatever is set, they are compiled in."},
-		configdef.Key{Name: "session.timeout.ms", Type: configdef.Int, Default: 10000, Importance: configdef.High, Check: positive, Doc: "How long the worker's lease on its group lasts without a sign of life."},
-		configdef.Key{Name: "heartbeat.interval.ms", Type: configdef.Int, Default: 3000, Importance: configdef.High, Check: positive, Doc: "Time between two signs of life."},
-		configdef.Key{Name: "rebalance.timeout.ms", Type: configdef.Int, Default: 60000, Importance: configdef.High, Check: positive, Doc: "How long a worker may take to join its group again."},
+		configdef.Key{Name: "session.timeout.ms", Type: configdef.Int, Default: 10000, Importance: configdef.High, Unsupported: oneWorker, Doc: "After how long without a sign of life a worker is out of its group."},
+		configdef.Key{Name: "heartbeat.interval.ms", Type: configdef.Int, Default: 3000, Importance: configdef.High, Unsupported: oneWorker, Doc: "Time between two signs of life of a worker in its group."},
+		configdef.Key{Name: "rebalance.timeout.ms", Type: configdef.Int, Default: 60000, Importance: configdef.High, Unsupported: oneWorker, Doc: "How long a worker may take to join its group again."},
 	)
 	d.Unsupported(oneWorker, "worker.sync.timeout.ms", "worker.unsync.backoff.ms", "scheduled.rebalance.max.delay.ms",
 		"inter.worker.key.generation.algorithm", "inter.worker.key.size", "inter.worker.key.ttl.ms", "inter.worker.signature.algorithm", "inter.worker.verification.algorithms")
@@ -98,9 +98,6 @@ func Properties() *configdef.Def {
 				r.Error(k, "Invalid value %s for configuration %s: it is the topic of %s as well", v.Str(k), k, other)
 			}
 			seen[v.Str(k)] = k
-		}
-		if v.Int("heartbeat.interval.ms") >= v.Int("session.timeout.ms") {
-			r.Error("heartbeat.interval.ms", "Invalid value %d for configuration heartbeat.interval.ms: it must be below session.timeout.ms", v.Int("heartbeat.interval.ms"))
 		}
 		for _, side := range []string{"producer", "consumer", "admin"} {
 			if _, err := clientOpts(side, v.WithPrefix(side+".")); err != nil {
