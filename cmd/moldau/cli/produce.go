@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/cmd/moldau/clientprops"
@@ -185,7 +186,11 @@ func (a *app) produce(c *cobra.Command, topic string, p produceFlags) error {
 		}
 	}
 	if first != nil {
-		return fmt.Errorf("produce to %s (%d records were acknowledged): %w", topic, sent, first)
+		err := fmt.Errorf("produce to %s (%d records were acknowledged): %w", topic, sent, first)
+		if errors.Is(first, kerr.UnknownTopicOrPartition) {
+			return &Error{Code: exitNotFound, Err: err, Remedy: "moldau topic create " + topic + " makes the topic"}
+		}
+		return err
 	}
 	if lastErr != nil {
 		return lastErr
