@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,19 +33,6 @@ func (d *database) fill(b *testing.B, from, n int) {
 	}
 }
 
-func drain(b *testing.B, r *running, n int) {
-	b.Helper()
-	for got := 0; got < n; {
-		recs, err := r.task.Poll(context.Background())
-		require.NoError(b, err)
-		for i := range recs {
-			if recs[i].Topic != "" {
-				got++
-			}
-		}
-	}
-}
-
 // BenchmarkSnapshotFromServer and BenchmarkStreamFromServer measure the connector with a real server on the same machine, without a log
 // behind it. Use -benchtime 1x.
 func BenchmarkSnapshotFromServer(b *testing.B) {
@@ -56,7 +42,7 @@ func BenchmarkSnapshotFromServer(b *testing.B) {
 	for b.Loop() {
 		start := time.Now()
 		r := d.start(nil)
-		drain(b, r, benchRows)
+		r.Drain(benchRows)
 		b.ReportMetric(benchRows/time.Since(start).Seconds(), "rows/s")
 		b.StopTimer()
 		require.NoError(b, r.task.Stop())
@@ -68,17 +54,17 @@ func BenchmarkStreamFromServer(b *testing.B) {
 	d := newDatabase(b, servers.TestMySQL(b))
 	d.exec(benchTable)
 	r := d.start(nil, "snapshot.mode", "no_data")
-	r.streaming()
-	r.until("a position", func([]plugins.SourceRecord) bool { return r.last != nil })
+	r.Streaming()
+	r.Until("a position", func([]plugins.SourceRecord) bool { return r.Last != nil })
 	for b.Loop() {
 		b.StopTimer()
 		d.exec("TRUNCATE a")
-		stored := r.stop()
+		stored := r.Stop()
 		d.fill(b, 1, benchRows)
 		b.StartTimer()
 		start := time.Now()
 		r = d.start(stored, "snapshot.mode", "no_data")
-		drain(b, r, benchRows)
+		r.Drain(benchRows)
 		b.ReportMetric(benchRows/time.Since(start).Seconds(), "events/s")
 	}
 }

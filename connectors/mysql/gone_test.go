@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,25 +11,14 @@ import (
 	"github.com/moldau-io/moldau/internal/servers"
 )
 
-// failure polls until the task fails.
-func (r *running) failure() error {
-	r.t.Helper()
-	var err error
-	require.Eventually(r.t, func() bool {
-		_, err = r.task.Poll(context.Background())
-		return err != nil
-	}, 20*time.Second, time.Millisecond)
-	return err
-}
-
 func TestAPurgedBinlogIsAnErrorOrASnapshot(t *testing.T) {
 	flavors(t, func(t *testing.T, srv *servers.MySQL) {
 		d := newDatabase(t, srv)
 		d.exec("CREATE TABLE t (id int PRIMARY KEY)")
 		d.exec("INSERT INTO t VALUES (1)")
 		r := d.start(nil)
-		r.count(1)
-		stored := r.stop()
+		r.Count(1)
+		stored := r.Stop()
 		d.exec("INSERT INTO t VALUES (2)")
 		d.exec("FLUSH BINARY LOGS")
 		d.exec("INSERT INTO t VALUES (3)")
@@ -47,16 +35,16 @@ func TestAPurgedBinlogIsAnErrorOrASnapshot(t *testing.T) {
 		}, 20*time.Second, 100*time.Millisecond)
 		byFile := map[string]any{"file": stored["file"], "pos": stored["pos"]}
 		for _, from := range []map[string]any{stored, byFile} {
-			require.ErrorContains(t, d.start(from).failure(), "snapshot.mode=when_needed")
+			require.ErrorContains(t, d.start(from).Failure(), "snapshot.mode=when_needed")
 			r = d.start(from, "snapshot.mode", "when_needed")
-			require.Len(t, r.count(4), 4)
-			require.Equal(t, "r", r.recs[3].Value.Field("op").Str())
-			r.streaming()
-			_ = r.stop()
+			require.Len(t, r.Count(4), 4)
+			require.Equal(t, "r", r.Records[3].Value.Field("op").Str())
+			r.Streaming()
+			_ = r.Stop()
 		}
 		if srv.Flavor == "mysql" {
 			elsewhere := map[string]any{"file": "binlog.000001", "pos": int64(4), "gtids": "11111111-1111-1111-1111-111111111111:1-5"}
-			require.ErrorContains(t, d.start(elsewhere).failure(), "does not know all of the transactions")
+			require.ErrorContains(t, d.start(elsewhere).Failure(), "does not know all of the transactions")
 		}
 	})
 }
@@ -65,10 +53,10 @@ func TestAServerIDUsedTwiceIsNamed(t *testing.T) {
 	d := newDatabase(t, servers.TestMariaDB(t)) // MySQL tells replicas apart by more than the number
 	d.exec("CREATE TABLE t (id int PRIMARY KEY)")
 	first := d.start(nil, "database.server.id", "4711")
-	first.streaming()
+	first.Streaming()
 	second := d.start(nil, "database.server.id", "4711")
-	second.streaming()
-	require.ErrorContains(t, first.failure(), "database.server.id=4711")
+	second.Streaming()
+	require.ErrorContains(t, first.Failure(), "database.server.id=4711")
 }
 
 func TestAddressesOfMariaDBAreText(t *testing.T) {
@@ -87,9 +75,9 @@ func TestAddressesOfMariaDBAreText(t *testing.T) {
 		want = append(want, strings.Replace(fmt.Sprintf("Struct{id=%d,u=%s,i4=10.0.%d.0,i6=2001:db8::%d}", i, u, i, i), "db8::0}", "db8::}", 1))
 	}
 	r := d.start(nil)
-	require.Equal(t, want, after(r.count(len(uuids))))
-	r.streaming()
+	require.Equal(t, want, after(r.Count(len(uuids))))
+	r.Streaming()
 	d.exec("TRUNCATE t")
 	insert()
-	require.Equal(t, want, after(r.count(2 * len(uuids))[len(uuids):]))
+	require.Equal(t, want, after(r.Count(2 * len(uuids))[len(uuids):]))
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/moldau-io/moldau/connectors/cdc/cdctest"
 	"github.com/moldau-io/moldau/internal/servers"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
@@ -35,10 +35,10 @@ func TestALateReaderSeesEachRowAsItWas(t *testing.T) {
 		d := newDatabase(t, srv)
 		d.exec("CREATE TABLE t (id int PRIMARY KEY, a int, gone varchar(10) CHARACTER SET latin1)")
 		r := d.start(nil)
-		r.streaming()
+		r.Streaming()
 		d.exec("INSERT INTO t VALUES (0, 0, 'ä')")
-		r.count(1)
-		stored := r.stop()
+		r.Count(1)
+		stored := r.Stop()
 		d.exec("INSERT INTO t VALUES (1, 10, 'é')")
 		d.exec("ALTER TABLE t ADD COLUMN b enum('x','y') NOT NULL DEFAULT 'y' FIRST")
 		d.exec("INSERT INTO t VALUES ('x', 2, 20, 'two')")
@@ -55,7 +55,7 @@ func TestALateReaderSeesEachRowAsItWas(t *testing.T) {
 		d.exec("CREATE TABLE t (id int PRIMARY KEY, fresh text)")
 		d.exec("INSERT INTO t VALUES (7, 'new')")
 		r = d.start(stored)
-		recs := r.count(10)
+		recs := r.Count(10)
 		require.Equal(t, []string{
 			"Struct{id=1,a=10,gone=é}", "Struct{b=x,id=2,a=20,gone=two}", "Struct{b=y,id=3,a=-1}", "null", "Struct{b=y,id=30,a=-1}",
 			"Struct{b=x,id=4,c=0x0096}", "Struct{b=z,id=5,c=null}", "Struct{b=x,id=6,c=0x0258}", "Struct{id=7,fresh=new}",
@@ -77,13 +77,13 @@ func TestSchemasStayTheSameObjectWhileTheTableIsTheSame(t *testing.T) {
 	d := newDatabase(t, servers.TestMySQL(t))
 	d.exec("CREATE TABLE t (id int PRIMARY KEY, a int)")
 	r := d.start(nil)
-	r.streaming()
+	r.Streaming()
 	d.exec("INSERT INTO t VALUES (1, 1)")
 	d.exec("CREATE TABLE other (id int)")
 	d.exec("INSERT INTO t VALUES (2, 1)")
 	d.exec("ALTER TABLE t ADD COLUMN b int")
 	d.exec("INSERT INTO t VALUES (3, 1, 1)")
-	recs := r.count(3)
+	recs := r.Count(3)
 	require.Same(t, recs[0].ValueSchema, recs[1].ValueSchema)
 	require.NotSame(t, recs[0].ValueSchema, recs[2].ValueSchema)
 }
@@ -95,23 +95,17 @@ func TestMinimalRowMetadataIsCompletedFromTheCatalog(t *testing.T) {
 		defer d.exec("SET GLOBAL binlog_row_metadata = FULL")
 		d.exec("CREATE TABLE t (b enum('x','y'), u int unsigned, l varchar(5) CHARACTER SET latin1, id int PRIMARY KEY, bin varbinary(5), p point, s set('m','n'))")
 		r := d.start(nil)
-		r.streaming()
+		r.Streaming()
 		d.exec("INSERT INTO t VALUES ('y', 4000000000, 'ä', 1, x'00ff', ST_GeomFromText('POINT(1 2)'), 'm,n')")
-		recs := r.count(1)
+		recs := r.Count(1)
 		require.Equal(t, "Struct{id=1}", recs[0].Key.String())
 		require.Contains(t, after(recs)[0], "Struct{b=y,u=4000000000,l=ä,id=1,bin=0x00ff,p=Struct{x=1,y=2,")
 		require.Contains(t, after(recs)[0], "s=m,n}")
-		stored := r.stop()
+		stored := r.Stop()
 		d.exec("INSERT INTO t (id) VALUES (2)")
 		d.exec("ALTER TABLE t DROP COLUMN u")
 		r = d.start(stored)
-		require.Eventually(t, func() bool {
-			_, err := r.task.Poll(context.Background())
-			if err != nil {
-				require.ErrorContains(t, err, "binlog_row_metadata=FULL")
-			}
-			return err != nil
-		}, 10*time.Second, time.Millisecond, "a row of a table that has changed since cannot be read")
+		require.ErrorContains(t, r.Failure(), "binlog_row_metadata=FULL", "a row of a table that has changed since cannot be read")
 	})
 }
 
@@ -120,10 +114,10 @@ func TestUniqueKeysStandInForPrimaryKeys(t *testing.T) {
 	d.exec("CREATE TABLE t (a int NOT NULL, b int, c int NOT NULL, UNIQUE KEY (b), UNIQUE KEY (c, a))")
 	d.exec("INSERT INTO t VALUES (1, 2, 3)")
 	r := d.start(nil)
-	r.count(1)
-	r.streaming()
+	r.Count(1)
+	r.Streaming()
 	d.exec("INSERT INTO t VALUES (4, 5, 6)")
-	recs := r.count(2)
+	recs := r.Count(2)
 	require.Equal(t, "Struct{c=3,a=1}", recs[0].Key.String())
 	require.Equal(t, "Struct{c=6,a=4}", recs[1].Key.String())
 }
@@ -136,65 +130,57 @@ func TestSnapshotModes(t *testing.T) {
 		poll := func(r *running, n int) {
 			t.Helper()
 			for range n {
-				recs, err := r.task.Poll(context.Background())
-				require.NoError(t, err)
-				r.add(recs)
+				r.Add(r.Poll())
 			}
 		}
 		t.Run("initial_only", func(t *testing.T) {
 			r := d.start(nil, "snapshot.mode", "initial_only")
-			r.count(2)
+			r.Count(2)
 			d.exec("INSERT INTO t VALUES (3)")
 			poll(r, 10)
-			require.Len(t, r.recs, 2)
-			stored := r.stop()
+			require.Len(t, r.Records, 2)
+			stored := r.Stop()
 			r = d.start(stored)
-			require.Equal(t, []string{"Struct{id=3}"}, after(r.count(1)), "the stream goes on from the snapshot")
+			require.Equal(t, []string{"Struct{id=3}"}, after(r.Count(1)), "the stream goes on from the snapshot")
 		})
 		t.Run("no_data", func(t *testing.T) {
 			r := d.start(nil, "snapshot.mode", "never")
-			r.streaming()
+			r.Streaming()
 			d.exec("INSERT INTO t VALUES (4)")
-			require.Equal(t, []string{"Struct{id=4}"}, after(r.count(1)))
+			require.Equal(t, []string{"Struct{id=4}"}, after(r.Count(1)))
 		})
 		t.Run("always", func(t *testing.T) {
 			r := d.start(nil, "snapshot.mode", "always")
-			r.count(4)
-			r = d.start(r.stop(), "snapshot.mode", "always")
-			require.Equal(t, "r", r.count(4)[3].Value.Field("op").Str())
+			r.Count(4)
+			r = d.start(r.Stop(), "snapshot.mode", "always")
+			require.Equal(t, "r", r.Count(4)[3].Value.Field("op").Str())
 		})
 		t.Run("when_needed", func(t *testing.T) {
 			r := d.start(nil, "snapshot.mode", "when_needed")
-			r.count(4)
-			stored := r.stop()
+			r.Count(4)
+			stored := r.Stop()
 			r = d.start(stored, "snapshot.mode", "when_needed")
-			r.streaming()
-			require.Empty(t, r.recs)
-			_ = r.stop()
+			r.Streaming()
+			require.Empty(t, r.Records)
+			_ = r.Stop()
 			gone := map[string]any{"file": "binlog.000000", "pos": int64(4)}
 			if srv.Flavor == "mariadb" {
 				gone = map[string]any{"file": "mysqld-bin.999999", "pos": int64(400)}
 			}
 			r = d.start(gone, "snapshot.mode", "when_needed")
-			r.count(4)
-			_ = r.stop()
+			r.Count(4)
+			_ = r.Stop()
 			r = d.start(gone)
-			require.Eventually(t, func() bool {
-				_, err := r.task.Poll(context.Background())
-				if err != nil {
-					require.ErrorContains(t, err, "snapshot.mode=when_needed")
-				}
-				return err != nil
-			}, 20*time.Second, time.Millisecond)
+			require.ErrorContains(t, r.Failure(), "snapshot.mode=when_needed")
 		})
 		t.Run("unfinished snapshots are begun again", func(t *testing.T) {
 			r := d.start(nil)
-			recs := r.count(4)
+			recs := r.Count(4)
 			first := recs[0].SourceOffset.OffsetMap()
 			require.Equal(t, "INITIAL", first["snapshot"])
-			_ = r.stop()
+			_ = r.Stop()
 			r = d.start(first)
-			require.Equal(t, "first", r.count(4)[0].Value.Field("source").Field("snapshot").Str())
+			require.Equal(t, "first", r.Count(4)[0].Value.Field("source").Field("snapshot").Str())
 		})
 	})
 }
@@ -221,15 +207,15 @@ func TestTheSwitchFromSnapshotToStreamIsExact(t *testing.T) {
 						kv = append(kv, "snapshot.locking.mode", "extended") // else it needs no locks at all
 					}
 				}
-				stop := workload(t, d, 3, 7)
+				stop := d.load(3, 7)
 				defer stop()
 				for range 5 {
-					j := &judge{t: t, v: map[int]int{}}
+					j := cdctest.NewJudge(t)
 					r := d.start(nil, append(kv, "poll.interval.ms", "20")...)
 					seen := 0
-					r.until("changes", func(recs []plugins.SourceRecord) bool {
+					r.Until("changes", func(recs []plugins.SourceRecord) bool {
 						for ; seen < len(recs); seen++ {
-							j.see(recs[seen])
+							j.See(recs[seen])
 						}
 						return seen > 0 && recs[seen-1].Value.Field("op").Str() != "r" && seen > 400
 					})
@@ -246,7 +232,7 @@ func TestTruncateAndTransactionMetadata(t *testing.T) {
 		d.exec("CREATE TABLE t (id int PRIMARY KEY)")
 		d.exec("CREATE TABLE k (id int PRIMARY KEY)")
 		r := d.start(nil, "skipped.operations", "none", "provide.transaction.metadata", "true", "include.query", "true")
-		r.streaming()
+		r.Streaming()
 		d.exec("SET SESSION binlog_format = 'ROW'")
 		if srv.Flavor == "mysql" {
 			d.exec("SET SESSION binlog_rows_query_log_events = ON")
@@ -257,11 +243,11 @@ func TestTruncateAndTransactionMetadata(t *testing.T) {
 		d.exec("COMMIT")
 		d.exec("TRUNCATE TABLE t")
 		d.exec("truncate " + d.name + ".`k`")
-		r.until("the last truncate", func(recs []plugins.SourceRecord) bool {
+		r.Until("the last truncate", func(recs []plugins.SourceRecord) bool {
 			return len(recs) > 0 && recs[len(recs)-1].Topic == "p.transaction" && recs[len(recs)-1].Value.Field("status").Str() == "END" && countOps(recs, "t") == 2
 		})
 		var got []string
-		for _, rec := range r.recs {
+		for _, rec := range r.Records {
 			v := rec.Value
 			if s := v.Field("status"); !s.IsNull() {
 				got = append(got, fmt.Sprint(s.Str(), " ", v.Field("event_count")))
@@ -300,7 +286,7 @@ func TestCompressedEventsAreRead(t *testing.T) {
 		}
 		d.exec("CREATE TABLE t (id int PRIMARY KEY, pad text)")
 		r := d.start(nil, "skipped.operations", "none")
-		r.streaming()
+		r.Streaming()
 		conn := dial(t, srv)
 		defer conn.Close()
 		for i := range 5 {
@@ -309,15 +295,15 @@ func TestCompressedEventsAreRead(t *testing.T) {
 		d.exec("UPDATE t SET pad = REPEAT('y', 500) WHERE id > 7")
 		d.exec("DELETE FROM t WHERE id < 2")
 		d.exec("TRUNCATE TABLE t")
-		recs := r.count(10 + 2 + 4 + 1)
+		recs := r.Count(10 + 2 + 4 + 1)
 		require.Len(t, recs[0].Value.Field("after").Field("pad").Str(), 3000)
 		require.Len(t, recs[10].Value.Field("after").Field("pad").Str(), 500)
 		// Begin again inside of a transaction.
 		at := recs[2].SourceOffset.OffsetMap()
 		require.EqualValues(t, 1, at["row"])
-		_ = r.stop()
+		_ = r.Stop()
 		r = d.start(at, "skipped.operations", "none")
-		require.EqualValues(t, 3, r.count(14)[0].Key.Field("id").Int())
+		require.EqualValues(t, 3, r.Count(14)[0].Key.Field("id").Int())
 	})
 }
 
@@ -325,9 +311,9 @@ func TestHeartbeatsMoveThePosition(t *testing.T) {
 	d := newDatabase(t, servers.TestMySQL(t))
 	d.exec("CREATE TABLE beat (n int)")
 	r := d.start(nil, "heartbeat.interval.ms", "50", "heartbeat.action.query", "INSERT INTO "+d.name+".beat VALUES (1)", "table.exclude.list", d.name+".beat")
-	r.until("positions", func(recs []plugins.SourceRecord) bool { return len(recs) > 5 })
-	require.Equal(t, "__debezium-heartbeat.p", r.recs[0].Topic)
-	a, b := r.recs[1].SourceOffset.OffsetMap(), r.recs[5].SourceOffset.OffsetMap()
+	r.Until("positions", func(recs []plugins.SourceRecord) bool { return len(recs) > 5 })
+	require.Equal(t, "__debezium-heartbeat.p", r.Records[0].Topic)
+	a, b := r.Records[1].SourceOffset.OffsetMap(), r.Records[5].SourceOffset.OffsetMap()
 	require.NotEqual(t, a["gtids"], b["gtids"], "our own writes are not captured, but the position moves")
 }
 

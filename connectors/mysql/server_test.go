@@ -1,7 +1,6 @@
 package mysql
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
@@ -13,8 +12,8 @@ import (
 	"github.com/go-mysql-org/go-mysql/client"
 	"github.com/stretchr/testify/require"
 
+	"github.com/moldau-io/moldau/connectors/cdc/cdctest"
 	"github.com/moldau-io/moldau/internal/servers"
-	"github.com/moldau-io/moldau/plugins"
 )
 
 func TestMain(m *testing.M) { servers.Main(m) }
@@ -110,70 +109,14 @@ func (d *database) start(stored map[string]any, kv ...string) *running {
 	return startTask(d.t, d.srv.Flavor == "mariadb", d.config(kv...), stored)
 }
 
-// offsets is a store of one position.
-type offsets map[string]any
-
-func (o offsets) Offset(context.Context, map[string]any) (map[string]any, error) { return o, nil }
-
 // running is a started task with everything it delivered.
 type running struct {
-	t    testing.TB
+	*cdctest.Task
 	task *Task
-	recs []plugins.SourceRecord
-	last plugins.Offset
 }
 
 func startTask(t testing.TB, mariadb bool, raw map[string]string, stored map[string]any) *running {
 	t.Helper()
-	v, err := Def(mariadb).Parse(raw)
-	require.NoError(t, err)
-	r := &running{t: t, task: &Task{mariadb: mariadb}}
-	require.NoError(t, r.task.Start(context.Background(), plugins.Env{ConnectorName: "c", Offsets: offsets(stored)}, v))
-	t.Cleanup(func() { _ = r.task.Stop() })
-	return r
-}
-
-// until polls until ok says that enough records came.
-func (r *running) until(what string, ok func([]plugins.SourceRecord) bool) {
-	r.t.Helper()
-	deadline := time.Now().Add(40 * time.Second)
-	for !ok(r.recs) {
-		require.True(r.t, time.Now().Before(deadline), "%s: %d records so far", what, len(r.recs))
-		recs, err := r.task.Poll(context.Background())
-		require.NoError(r.t, err)
-		r.add(recs)
-	}
-}
-
-func (r *running) add(recs []plugins.SourceRecord) {
-	for _, rec := range recs {
-		if rec.SourceOffset != nil {
-			r.last = rec.SourceOffset
-		}
-		if rec.Topic != "" {
-			r.recs = append(r.recs, rec)
-		}
-	}
-}
-
-// count polls until n records came.
-func (r *running) count(n int) []plugins.SourceRecord {
-	r.t.Helper()
-	r.until(fmt.Sprintf("%d records", n), func(recs []plugins.SourceRecord) bool { return len(recs) >= n })
-	return r.recs
-}
-
-// streaming waits until the stream runs.
-func (r *running) streaming() {
-	r.t.Helper()
-	r.until("streaming", func([]plugins.SourceRecord) bool { return r.task.runner.Metrics.Connected.Load() })
-}
-
-func (r *running) stop() map[string]any {
-	r.t.Helper()
-	require.NoError(r.t, r.task.Stop())
-	if r.last == nil {
-		return nil
-	}
-	return r.last.OffsetMap()
+	task := &Task{mariadb: mariadb}
+	return &running{task: task, Task: cdctest.Start(t, task, Def(mariadb), raw, stored, func() bool { return task.runner.Metrics.Connected.Load() })}
 }

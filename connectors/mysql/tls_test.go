@@ -50,10 +50,10 @@ func TestConnectionsAreEncryptedAsAskedFor(t *testing.T) {
 	_, err = cipher("database.ssl.mode", "verify_identity", "database.ssl.truststore", ca)
 	require.Error(t, err, "its name is not the host's")
 	r := d.start(nil, "database.ssl.mode", "verify_ca", "database.ssl.truststore", ca)
-	r.count(1)
-	r.streaming()
+	r.Count(1)
+	r.Streaming()
 	d.exec("INSERT INTO t VALUES (2)")
-	r.count(2)
+	r.Count(2)
 	_, err = readPEM("database.ssl.truststore", os.Args[0])
 	require.ErrorContains(t, err, "Java keystores are not supported")
 }

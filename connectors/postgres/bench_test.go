@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"context"
 	"testing"
 	"time"
 
@@ -16,19 +15,6 @@ const benchFill = `INSERT INTO a SELECT i, 'a name of usual length', 'Prague', i
 
 const benchFillFrom = `INSERT INTO a SELECT i, 'a name of usual length', 'Prague', i * 1.25, true, now(), now(), now(), i / 3.0, 'a note that says something' FROM generate_series($1::int, $2::int) i`
 
-func drain(b *testing.B, r *running, n int) {
-	b.Helper()
-	for got := 0; got < n; {
-		recs, err := r.task.Poll(context.Background())
-		require.NoError(b, err)
-		for i := range recs {
-			if recs[i].Topic != "" {
-				got++
-			}
-		}
-	}
-}
-
 // BenchmarkSnapshotFromServer and BenchmarkStreamFromServer measure the connector with a real server on the same machine, without a
 // log behind it. Use -benchtime 1x.
 func BenchmarkSnapshotFromServer(b *testing.B) {
@@ -40,7 +26,7 @@ func BenchmarkSnapshotFromServer(b *testing.B) {
 		r := startTask(b, d.config(), nil)
 		b.StartTimer()
 		start := time.Now()
-		drain(b, r, benchRows)
+		r.Drain(benchRows)
 		b.ReportMetric(benchRows/time.Since(start).Seconds(), "rows/s")
 		b.StopTimer()
 		require.NoError(b, r.task.Stop())
@@ -58,14 +44,14 @@ func BenchmarkStreamFromServer(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		d.exec("TRUNCATE a")
-		stored := r.stop()
+		stored := r.Stop()
 		for i := 0; i < benchRows; i += 1000 { // transactions of a thousand rows
 			d.exec(benchFillFrom, i+1, i+1000)
 		}
 		b.StartTimer()
 		start := time.Now()
 		r = startTask(b, d.config("snapshot.mode", "no_data"), stored)
-		drain(b, r, benchRows)
+		r.Drain(benchRows)
 		b.ReportMetric(benchRows/time.Since(start).Seconds(), "events/s")
 	}
 }

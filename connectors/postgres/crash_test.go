@@ -5,226 +5,82 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/moldau-io/moldau/connectors/cdc/cdctest"
 	"github.com/moldau-io/moldau/internal/servers"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/stretchr/testify/require"
 )
 
-// client changes rows that are its own and counts, for each, how often they were changed.
-type client struct {
-	id   int
-	v    map[int]int  // key -> version of the last committed change
-	live map[int]bool // whether the row exists
-	rnd  *rand.Rand
+// writerConn is a connection of a writer.
+type writerConn struct {
+	*pgx.Conn
+	tx pgx.Tx
 }
 
-const keysPerClient = 20
+func (c *writerConn) Begin() (err error) {
+	c.tx, err = c.Conn.Begin(context.Background())
+	return err
+}
+func (c *writerConn) Commit() error   { return c.tx.Commit(context.Background()) }
+func (c *writerConn) Rollback() error { return c.tx.Rollback(context.Background()) }
+func (c *writerConn) Close()          { _ = c.Conn.Close(context.Background()) }
 
-// transact makes one random transaction of one or several changes.
-func (c *client) transact(ctx context.Context, conn *pgx.Conn) error {
-	v, live := map[int]int{}, map[int]bool{}
-	for k, n := range c.v {
-		v[k], live[k] = n, c.live[k]
+func (c *writerConn) run(sql string, args ...any) error {
+	_, err := c.tx.Exec(context.Background(), sql, args...)
+	return err
+}
+func (c *writerConn) Insert(key, version int) error {
+	return c.run("INSERT INTO t VALUES ($1, $2, 'in')", key, version)
+}
+func (c *writerConn) Update(key, version int) error {
+	return c.run("UPDATE t SET v = $2 WHERE id = $1", key, version)
+}
+func (c *writerConn) Delete(key int) error { return c.run("DELETE FROM t WHERE id = $1", key) }
+
+// InsertMany inserts by COPY: the rows are at one position of the log.
+func (c *writerConn) InsertMany(keys, versions []int) error {
+	rows := make([][]any, len(keys))
+	for i, k := range keys {
+		rows[i] = []any{k, versions[i], "copied"}
 	}
-	tx, err := conn.Begin(ctx)
-	if err != nil {
-		return err
-	}
-	for range 1 + c.rnd.IntN(6) {
-		var missing []int
-		for i := range keysPerClient {
-			if k := c.id*1000 + i; !live[k] {
-				missing = append(missing, k)
-			}
-		}
-		if len(missing) > 3 && c.rnd.IntN(3) == 0 { // several rows at one position of the log
-			rows := make([][]any, len(missing))
-			for i, k := range missing {
-				v[k]++
-				live[k] = true
-				rows[i] = []any{k, v[k], "copied"}
-			}
-			if _, err := tx.CopyFrom(ctx, pgx.Identifier{"t"}, []string{"id", "v", "pad"}, pgx.CopyFromRows(rows)); err != nil {
-				return err
-			}
-			continue
-		}
-		k := c.id*1000 + c.rnd.IntN(keysPerClient)
-		v[k]++
-		switch {
-		case !live[k]:
-			_, err = tx.Exec(ctx, "INSERT INTO t VALUES ($1, $2, 'in')", k, v[k])
-			live[k] = true
-		case c.rnd.IntN(4) == 0:
-			_, err = tx.Exec(ctx, "DELETE FROM t WHERE id = $1", k)
-			live[k] = false
-		default:
-			_, err = tx.Exec(ctx, "UPDATE t SET v = $2 WHERE id = $1", k, v[k])
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if c.rnd.IntN(10) == 0 {
-		return tx.Rollback(ctx)
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return err
-	}
-	c.v, c.live = v, live
-	return nil
+	_, err := c.tx.CopyFrom(context.Background(), pgx.Identifier{"t"}, []string{"id", "v", "pad"}, pgx.CopyFromRows(rows))
+	return err
 }
 
-// judge follows what became durable: within each key, versions must come one after the other.
-type judge struct {
-	t     *testing.T
-	v     map[int]int
-	dups  int
-	exact bool // no change may come twice
-}
-
-func (j *judge) see(r plugins.SourceRecord) {
-	j.t.Helper()
-	if r.Topic == "" || r.Value.IsNull() {
-		return
-	}
-	src, op := r.Value.Field("source"), r.Value.Field("op").Str()
-	if op == "r" {
-		if src.Field("snapshot").Str() == "first" { // a snapshot begins (again)
-			clear(j.v)
-		}
-		row := r.Value.Field("after")
-		j.v[int(row.Field("id").Int())] = int(row.Field("v").Int())
-		return
-	}
-	k := int(r.Key.Field("id").Int())
-	last, seen := j.v[k]
-	v := last + 1
-	if op != "d" {
-		v = int(r.Value.Field("after").Field("v").Int())
-	}
-	switch {
-	case !seen: // not in the snapshot: never inserted, or deleted before it
-		require.Equal(j.t, "c", op, "key %d begins in the middle", k)
-	case v == last+1:
-	case !j.exact && v <= last:
-		j.dups++
-	default:
-		require.Failf(j.t, "history is broken", "key %d: %s brings version %d after %d at %v", k, op, v, last, r.SourceOffset.OffsetMap())
-	}
-	j.v[k] = v
-}
-
-func workload(t *testing.T, d *database, clients int, seed uint64) (stop func() []*client) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	var all []*client
-	for i := range clients {
-		c := &client{id: i + 1, v: map[int]int{}, live: map[int]bool{}, rnd: rand.New(rand.NewPCG(seed, uint64(i)))}
-		all = append(all, c)
-		conn, err := pgx.Connect(context.Background(), d.url.String())
-		require.NoError(t, err)
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			defer conn.Close(context.Background())
-			for ctx.Err() == nil {
-				if err := c.transact(context.Background(), conn); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		}()
-	}
-	return func() []*client { cancel(); wg.Wait(); return all }
-}
-
-func (j *judge) final(clients []*client) bool {
-	for _, c := range clients {
-		for k, v := range c.v {
-			if got, ok := j.v[k]; got != v && (v != 0 || ok) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// TestKillsLoseNothingAndDoubleNothing plays a worker that stores positions together with records (its transactions do that), and stops
-// the task at random moments: what was polled and not stored is forgotten, nothing is committed on the way out.
+// TestKillsLoseNothingAndDoubleNothing stops the task at random moments and goes on from what was stored, whatever of it the slot was told.
 func TestKillsLoseNothingAndDoubleNothing(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	d := newDatabase(t)
 	d.exec("CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL, pad text)")
-	stop := workload(t, d, 3, seed)
-	time.Sleep(300 * time.Millisecond) // the snapshot finds something
-	j := &judge{t: t, v: map[int]int{}, exact: true}
-	var stored map[string]any
-	var handed, inside int
-	var lastSeen plugins.Offset
-	poll := func(r *running) bool {
-		recs, err := r.task.Poll(context.Background())
+	stop := cdctest.Load(t, 3, seed, func() cdctest.Conn {
+		conn, err := pgx.Connect(context.Background(), d.url.String())
 		require.NoError(t, err)
-		if len(recs) == 0 {
-			return false
-		}
-		keep := len(recs)
-		crash := rnd.IntN(30) == 0
-		if crash { // only a part of the batch is stored, up to the end of a change: there the position moves
-			for keep = rnd.IntN(len(recs) + 1); keep > 0; keep-- {
-				before := lastSeen
-				if keep > 1 {
-					before = recs[keep-2].SourceOffset
-				}
-				if before == nil || *recs[keep-1].SourceOffset.(*offset) != *before.(*offset) {
-					break
-				}
-			}
-		}
-		for _, rec := range recs[:keep] {
-			j.see(rec)
-			handed++
-		}
-		if keep > 0 {
-			lastSeen = recs[keep-1].SourceOffset
-			stored = lastSeen.OffsetMap()
-			if !lastSeen.(*offset).atCommit() {
-				inside++
-			}
-			if rnd.IntN(2) == 0 {
-				require.NoError(t, r.task.Commit(context.Background(), nil, lastSeen))
-			}
-		}
-		return crash
-	}
-	r := startTask(t, d.config("max.batch.size", "64", "max.queue.size", "200", "poll.interval.ms", "20", "status.update.interval.ms", "20"), nil)
-	kills := 0
-	for end := time.Now().Add(8 * time.Second); time.Now().Before(end); {
-		if poll(r) {
-			kills++
-			require.NoError(t, r.task.Stop())
-			r = startTask(t, d.config("max.batch.size", "64", "max.queue.size", "200", "poll.interval.ms", "20", "status.update.interval.ms", "20"), stored)
-		}
-	}
-	clients := stop()
+		return &writerConn{Conn: conn}
+	})
+	defer stop()
 	require.Eventually(t, func() bool {
-		if poll(r) {
-			kills++
-			require.NoError(t, r.task.Stop())
-			r = startTask(t, d.config("poll.interval.ms", "20"), stored)
-		}
-		return j.final(clients)
-	}, 30*time.Second, time.Millisecond)
-	t.Logf("%d records, %d kills, %d batches ended inside a transaction", handed, kills, inside)
-	require.Positive(t, kills)
+		var n int
+		require.NoError(t, d.conn.QueryRow(context.Background(), "SELECT count(*) FROM t").Scan(&n))
+		return n > 20
+	}, 10*time.Second, 10*time.Millisecond, "the snapshot finds something")
+	k := cdctest.Kills{For: 8 * time.Second, Inside: func(o plugins.Offset) bool { return !o.(*offset).atCommit() },
+		Same: func(a, b plugins.Offset) bool { return *a.(*offset) == *b.(*offset) },
+		Start: func(stored map[string]any) *cdctest.Task {
+			return startTask(t, d.config("max.batch.size", "64", "max.queue.size", "200", "poll.interval.ms", "20", "status.update.interval.ms", "20"), stored).Task
+		},
+		Stored: func(task *cdctest.Task, last plugins.Offset) {
+			if rnd.IntN(2) == 0 {
+				task.Last = last
+				task.Commit()
+			}
+		}}
+	k.Play(t, rnd, stop)
 }
 
 // TestAServerThatDiesIsWaitedFor kills the server itself under load. The task never fails, and loses and doubles nothing.
@@ -243,8 +99,8 @@ func TestAServerThatDiesIsWaitedFor(t *testing.T) {
 	d.exec("CREATE TABLE t (id int PRIMARY KEY, v int NOT NULL, pad text)")
 	d.exec("INSERT INTO t VALUES (0, 1, '')")
 	r := startTask(t, d.config("poll.interval.ms", "20", "status.update.interval.ms", "50"), nil)
-	r.count(1)
-	r.streaming()
+	r.Count(1)
+	r.Streaming()
 	next := 1
 	for round := range 3 {
 		for range 200 {
@@ -253,8 +109,8 @@ func TestAServerThatDiesIsWaitedFor(t *testing.T) {
 			next++
 		}
 		if round == 1 {
-			r.count(next)
-			r.commit()
+			r.Count(next)
+			r.Commit()
 		}
 		require.NoError(t, pg.Kill())
 		require.Eventually(t, func() bool { return pg.Start(ctx) == nil }, 30*time.Second, 50*time.Millisecond, "its orphans have to be gone first")
@@ -262,8 +118,8 @@ func TestAServerThatDiesIsWaitedFor(t *testing.T) {
 		require.NoError(t, err)
 	}
 	d.exec("INSERT INTO t VALUES ($1, 1, '')", next)
-	r.count(next + 1)
-	for i, rec := range r.recs {
+	r.Count(next + 1)
+	for i, rec := range r.Records {
 		require.Equal(t, int64(i), rec.Key.Field("id").Int(), "in order, each once")
 	}
 	// An orderly stop of the server ends as soon as the log has everything: the server waits until all is confirmed.
@@ -273,15 +129,8 @@ func TestAServerThatDiesIsWaitedFor(t *testing.T) {
 	start := time.Now()
 	go func() { stopped <- pg.Stop() }()
 	for done := false; !done; {
-		recs, err := r.task.Poll(ctx)
-		require.NoError(t, err)
-		for _, rec := range recs {
-			r.last = rec.SourceOffset
-			if rec.Topic != "" {
-				r.recs = append(r.recs, rec)
-			}
-		}
-		r.commit()
+		r.Add(r.Poll())
+		r.Commit()
 		select {
 		case err := <-stopped:
 			require.NoError(t, err)
@@ -290,7 +139,7 @@ func TestAServerThatDiesIsWaitedFor(t *testing.T) {
 		}
 	}
 	require.Less(t, time.Since(start), 10*time.Second)
-	require.Len(t, r.recs, next+2)
+	require.Len(t, r.Records, next+2)
 }
 
 func mustURL(t *testing.T, s string) *url.URL {

@@ -36,30 +36,18 @@ func (d *database) confirmed() uint64 {
 	return lsn
 }
 
-// fails polls until the task fails.
-func (r *running) fails() error {
-	r.t.Helper()
-	for range 400 {
-		if _, err := r.task.Poll(context.Background()); err != nil {
-			return err
-		}
-	}
-	r.t.Fatal("the task did not fail")
-	return nil
-}
-
 func TestTheSlotIsConfirmedOnlyUpToWhatIsDurable(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY, v text)")
 	r := startTask(t, d.config("status.update.interval.ms", "50"), nil)
-	r.streaming()
+	r.Streaming()
 	before := d.confirmed()
 	d.exec("INSERT INTO a VALUES (1, 'x')")
-	r.count(1)
+	r.Count(1)
 	time.Sleep(300 * time.Millisecond) // several reports
 	require.Equal(t, before, d.confirmed(), "nothing is durable yet")
-	r.commit()
-	end := r.last.(*offset).lsnCommit
+	r.Commit()
+	end := r.Last.(*offset).lsnCommit
 	require.Greater(t, end, before)
 	require.Eventually(t, func() bool { return d.confirmed() >= end }, 5*time.Second, 20*time.Millisecond)
 }
@@ -69,8 +57,8 @@ func TestThePositionMovesOnWhenOnlyOtherTablesChange(t *testing.T) {
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	d.exec("CREATE TABLE other (id int)")
 	r := startTask(t, d.config("status.update.interval.ms", "50", "table.include.list", "public.a", "publication.autocreate.mode", "filtered"), nil)
-	r.streaming()
-	r.commit()
+	r.Streaming()
+	r.Commit()
 	start := d.confirmed()
 	d.exec("INSERT INTO other SELECT generate_series(1, 1000)")
 	var now string
@@ -82,17 +70,17 @@ func TestThePositionMovesOnWhenOnlyOtherTablesChange(t *testing.T) {
 		require.NoError(t, err)
 		for _, rec := range recs {
 			require.Empty(t, rec.Topic, "a bare position")
-			r.last = rec.SourceOffset
+			r.Last = rec.SourceOffset
 		}
-		r.commit()
+		r.Commit()
 		return d.confirmed() >= lsn
 	}, 10*time.Second, 20*time.Millisecond)
 	require.Greater(t, d.confirmed(), start)
 	// A change made while the task is down is not lost although the slot is far ahead of the last change.
-	stored := r.stop()
+	stored := r.Stop()
 	d.exec("INSERT INTO a VALUES (1)")
 	r = startTask(t, d.config("table.include.list", "public.a", "publication.autocreate.mode", "filtered"), stored)
-	require.Equal(t, []string{"c null Struct{id=1}"}, ops(r.count(1)))
+	require.Equal(t, []string{"c null Struct{id=1}"}, ops(r.Count(1)))
 }
 
 func TestASlowLogDoesNotCostTheConnection(t *testing.T) {
@@ -100,7 +88,7 @@ func TestASlowLogDoesNotCostTheConnection(t *testing.T) {
 	d.exec("CREATE TABLE a (id int PRIMARY KEY, v text)")
 	d.exec("ALTER DATABASE " + d.name + " SET wal_sender_timeout = '1s'")
 	r := startTask(t, d.config("max.queue.size", "10", "max.batch.size", "5"), nil)
-	r.streaming()
+	r.Streaming()
 	pid := func() (n int) {
 		_ = d.conn.QueryRow(context.Background(), "SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1", "slot_"+d.name).Scan(&n)
 		return n
@@ -112,7 +100,7 @@ func TestASlowLogDoesNotCostTheConnection(t *testing.T) {
 	n, _ := r.task.runner.Queue.Len()
 	require.LessOrEqual(t, n, cdc.ChunkRecords, "the queue is bounded")
 	require.Equal(t, first, pid())
-	r.count(20000)
+	r.Count(20000)
 	require.Equal(t, first, pid())
 }
 
@@ -122,8 +110,8 @@ func TestSnapshotModes(t *testing.T) {
 	d.exec("INSERT INTO a VALUES (1)")
 	t.Run("initial_only", func(t *testing.T) {
 		r := startTask(t, d.config("snapshot.mode", "initial_only"), nil)
-		require.Equal(t, []string{"r null Struct{id=1}"}, ops(r.count(1)))
-		off := r.stop()
+		require.Equal(t, []string{"r null Struct{id=1}"}, ops(r.Count(1)))
+		off := r.Stop()
 		require.Equal(t, true, off["snapshot_completed"])
 		var n int
 		require.NoError(t, d.conn.QueryRow(context.Background(), "SELECT count(*) FROM pg_replication_slots WHERE database = $1", d.name).Scan(&n))
@@ -131,31 +119,31 @@ func TestSnapshotModes(t *testing.T) {
 	})
 	t.Run("never is no_data", func(t *testing.T) {
 		r := startTask(t, d.config("snapshot.mode", "never"), nil)
-		r.streaming()
+		r.Streaming()
 		d.exec("INSERT INTO a VALUES (2)")
-		require.Equal(t, []string{"c null Struct{id=2}"}, ops(r.count(1)))
-		r.stop()
+		require.Equal(t, []string{"c null Struct{id=2}"}, ops(r.Count(1)))
+		r.Stop()
 	})
 	t.Run("initial with a slot that exists", func(t *testing.T) {
 		r := startTask(t, d.config(), nil)
-		require.Equal(t, []string{"r null Struct{id=1}", "r null Struct{id=2}"}, ops(r.count(2)))
-		r.streaming()
+		require.Equal(t, []string{"r null Struct{id=1}", "r null Struct{id=2}"}, ops(r.Count(2)))
+		r.Streaming()
 		d.exec("INSERT INTO a VALUES (3)")
-		require.Equal(t, "c null Struct{id=3}", ops(r.count(3))[2], "what the snapshot had is not streamed again")
-		stored := r.stop()
+		require.Equal(t, "c null Struct{id=3}", ops(r.Count(3))[2], "what the snapshot had is not streamed again")
+		stored := r.Stop()
 		r = startTask(t, d.config(), stored)
-		r.streaming()
+		r.Streaming()
 		d.exec("INSERT INTO a VALUES (4)")
-		require.Equal(t, []string{"c null Struct{id=4}"}, ops(r.count(1)), "no second snapshot")
-		stored = r.stop()
+		require.Equal(t, []string{"c null Struct{id=4}"}, ops(r.Count(1)), "no second snapshot")
+		stored = r.Stop()
 		r = startTask(t, d.config("snapshot.mode", "always"), stored)
-		require.Len(t, ops(r.count(4)), 4)
-		r.stop()
+		require.Len(t, ops(r.Count(4)), 4)
+		r.Stop()
 	})
 	t.Run("an unfinished snapshot begins again", func(t *testing.T) {
 		r := startTask(t, d.config(), map[string]any{"lsn": int64(1), "snapshot": "INITIAL", "last_snapshot_record": false})
-		require.Equal(t, "r null Struct{id=1}", ops(r.count(4))[0])
-		r.stop()
+		require.Equal(t, "r null Struct{id=1}", ops(r.Count(4))[0])
+		r.Stop()
 	})
 }
 
@@ -164,54 +152,54 @@ func TestAMissingOrMovedSlotIsToldAndNotPassedOver(t *testing.T) {
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	d.exec("INSERT INTO a VALUES (1)")
 	r := startTask(t, d.config("slot.drop.on.stop", "true"), nil)
-	r.count(1)
-	stored := r.stop()
+	r.Count(1)
+	stored := r.Stop()
 	r = startTask(t, d.config(), stored)
-	require.ErrorContains(t, r.fails(), "does not exist although changes up to")
+	require.ErrorContains(t, r.Failure(), "does not exist although changes up to")
 	_ = r.task.Stop()
 	// A slot made anew stands beyond the stored position.
 	d.exec("SELECT pg_switch_wal()")
 	d.exec("INSERT INTO a VALUES (2)")
 	d.exec("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", "slot_"+d.name)
 	r = startTask(t, d.config(), stored)
-	require.ErrorContains(t, r.fails(), "beyond the stored offset")
+	require.ErrorContains(t, r.Failure(), "beyond the stored offset")
 	_ = r.task.Stop()
 	r = startTask(t, d.config("snapshot.mode", "when_needed"), stored)
-	require.Equal(t, []string{"r null Struct{id=1}", "r null Struct{id=2}"}, ops(r.count(2)))
-	stored = r.stop()
+	require.Equal(t, []string{"r null Struct{id=1}", "r null Struct{id=2}"}, ops(r.Count(2)))
+	stored = r.Stop()
 	r = startTask(t, d.config("snapshot.mode", "when_needed"), stored)
-	r.streaming()
+	r.Streaming()
 	d.exec("INSERT INTO a VALUES (3)")
-	require.Equal(t, []string{"c null Struct{id=3}"}, ops(r.count(1)), "nothing is missing: no snapshot")
+	require.Equal(t, []string{"c null Struct{id=3}"}, ops(r.Count(1)), "nothing is missing: no snapshot")
 	_ = r.task.Stop()
 	require.Eventually(t, func() bool { // the server takes a moment to notice that the slot is free
 		_, err := d.conn.Exec(context.Background(), "SELECT pg_drop_replication_slot($1)", "slot_"+d.name)
 		return err == nil
 	}, 10*time.Second, 20*time.Millisecond)
 	r = startTask(t, d.config("offset.mismatch.strategy", "trust_slot"), stored)
-	r.streaming()
+	r.Streaming()
 	d.exec("INSERT INTO a VALUES (4)")
-	require.Equal(t, []string{"c null Struct{id=4}"}, ops(r.count(1)))
+	require.Equal(t, []string{"c null Struct{id=4}"}, ops(r.Count(1)))
 }
 
 func TestADebeziumOffsetIsResumedFrom(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	r := startTask(t, d.config("snapshot.mode", "no_data"), nil)
-	r.streaming()
+	r.Streaming()
 	_ = r.task.Stop()
 	begin := d.confirmed()
 	d.exec("INSERT INTO a VALUES (1)")
 	d.exec("BEGIN; INSERT INTO a VALUES (2); INSERT INTO a VALUES (3); COMMIT")
 	// What Debezium stored after row 2: its LSN, within a transaction, and the end of the transaction before.
 	r = startTask(t, d.config("snapshot.mode", "no_data"), map[string]any{"lsn": int64(begin), "lsn_proc": int64(begin), "lsn_commit": int64(begin), "messageType": "COMMIT"})
-	recs := r.count(3)
+	recs := r.Count(3)
 	_ = r.task.Stop()
 	second := recs[1].Value.Field("source")
 	stored := map[string]any{"lsn_proc": second.Field("lsn").Int(), "lsn": second.Field("lsn").Int(), "lsn_commit": int64(recs[0].SourceOffset.(*offset).lsnCommit),
 		"txId": second.Field("txId").Int(), "messageType": "INSERT", "ts_usec": int64(1)}
 	r = startTask(t, d.config("snapshot.mode", "no_data"), stored)
-	require.Equal(t, []string{"c null Struct{id=2}", "c null Struct{id=3}"}, ops(r.count(2)), "the change at the very position is repeated, as it is not told which of its rows were handled")
+	require.Equal(t, []string{"c null Struct{id=2}", "c null Struct{id=3}"}, ops(r.Count(2)), "the change at the very position is repeated, as it is not told which of its rows were handled")
 }
 
 func TestHeartbeatsAndTheirQuery(t *testing.T) {
@@ -219,11 +207,11 @@ func TestHeartbeatsAndTheirQuery(t *testing.T) {
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	d.exec("CREATE TABLE beats (n int)")
 	r := startTask(t, d.config("heartbeat.interval.ms", "100", "heartbeat.action.query", "INSERT INTO beats VALUES (1)", "table.include.list", "public.a"), nil)
-	r.until("heartbeats", func(recs []plugins.SourceRecord) bool { return len(recs) >= 3 })
-	require.Equal(t, "__debezium-heartbeat.p", r.recs[0].Topic)
-	require.Equal(t, "p", r.recs[0].Key.Field("serverName").Str())
-	require.NotZero(t, r.recs[0].Value.Field("ts_ms").Int())
-	require.NotNil(t, r.recs[2].SourceOffset, "heartbeats carry the position on")
+	r.Until("heartbeats", func(recs []plugins.SourceRecord) bool { return len(recs) >= 3 })
+	require.Equal(t, "__debezium-heartbeat.p", r.Records[0].Topic)
+	require.Equal(t, "p", r.Records[0].Key.Field("serverName").Str())
+	require.NotZero(t, r.Records[0].Value.Field("ts_ms").Int())
+	require.NotNil(t, r.Records[2].SourceOffset, "heartbeats carry the position on")
 	var n int
 	require.NoError(t, d.conn.QueryRow(context.Background(), "SELECT count(*) FROM beats").Scan(&n))
 	require.GreaterOrEqual(t, n, 2)
@@ -247,19 +235,19 @@ func TestPublicationsAreMadeAsAskedFor(t *testing.T) {
 		d.exec("CREATE TABLE b (id int PRIMARY KEY)")
 		cfg := d.config("publication.autocreate.mode", mode, "table.include.list", "public.a")
 		r := startTask(t, cfg, nil)
-		r.streaming()
+		r.Streaming()
 		require.Equal(t, want, tables(d), mode)
-		stored := r.stop()
+		stored := r.Stop()
 		if mode == "filtered" { // the filter changes
 			cfg["table.include.list"] = "public.[ab]"
 			r = startTask(t, cfg, stored)
-			r.streaming()
+			r.Streaming()
 			require.Equal(t, []string{"a", "b"}, tables(d))
 		}
 	}
 	d := newDatabase(t)
 	r := startTask(t, d.config("publication.autocreate.mode", "disabled"), nil)
-	require.ErrorContains(t, r.fails(), `publication "dbz_publication" does not exist`)
+	require.ErrorContains(t, r.Failure(), `publication "dbz_publication" does not exist`)
 }
 
 func TestSnapshotOverridesAndLists(t *testing.T) {
@@ -268,10 +256,10 @@ func TestSnapshotOverridesAndLists(t *testing.T) {
 	d.exec(`INSERT INTO a VALUES (1, E'tab\there'), (2, E'line\nhere\\'), (3, NULL); INSERT INTO b VALUES (1); INSERT INTO c VALUES (1)`)
 	r := startTask(t, d.config("snapshot.include.collection.list", "public.a,public.c", "snapshot.locking.mode", "shared", "snapshot.fetch.size", "1",
 		"snapshot.select.statement.overrides", "public.a", "snapshot.select.statement.overrides.public.a", "SELECT v, id FROM a WHERE id > 1 ORDER BY id;"), nil)
-	require.Equal(t, []string{"r null Struct{id=2,v=line\nhere\\}", "r null Struct{id=3,v=null}", "r null Struct{id=1}"}, ops(r.count(3)))
-	r.streaming()
+	require.Equal(t, []string{"r null Struct{id=2,v=line\nhere\\}", "r null Struct{id=3,v=null}", "r null Struct{id=1}"}, ops(r.Count(3)))
+	r.Streaming()
 	d.exec("INSERT INTO b VALUES (2)")
-	require.Equal(t, "p.public.b", r.count(4)[3].Topic, "b is followed all the same")
+	require.Equal(t, "p.public.b", r.Count(4)[3].Topic, "b is followed all the same")
 }
 
 func TestPartitionsAreReadOnce(t *testing.T) {
@@ -281,11 +269,11 @@ func TestPartitionsAreReadOnce(t *testing.T) {
 		d.exec("CREATE TABLE base (id int PRIMARY KEY); CREATE TABLE kid (extra int, PRIMARY KEY (id)) INHERITS (base)")
 		d.exec("INSERT INTO parted VALUES (1, 'a'), (11, 'b'); INSERT INTO base VALUES (1); INSERT INTO kid VALUES (2, 3)")
 		r := startTask(t, d.config("publish.via.partition.root", viaRoot), nil)
-		r.count(4)
-		r.streaming()
+		r.Count(4)
+		r.Streaming()
 		d.exec("INSERT INTO parted VALUES (2, 'c')")
 		topics := map[string]int{}
-		for _, rec := range r.count(5) {
+		for _, rec := range r.Count(5) {
 			topics[strings.TrimPrefix(rec.Topic, "p.public.")]++
 		}
 		if viaRoot == "true" {
@@ -300,10 +288,10 @@ func TestUnchangedToastComesFromTheOldRowUnderFullIdentity(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY, big text, n int); ALTER TABLE a REPLICA IDENTITY FULL; ALTER TABLE a ALTER big SET STORAGE EXTERNAL")
 	r := startTask(t, d.config("snapshot.mode", "no_data"), nil)
-	r.streaming()
+	r.Streaming()
 	d.exec("INSERT INTO a VALUES (1, repeat('x', 10000), 1)")
 	d.exec("UPDATE a SET n = 2")
-	after := r.count(2)[1].Value.Field("after")
+	after := r.Count(2)[1].Value.Field("after")
 	require.Equal(t, strings.Repeat("x", 10000), after.Field("big").Str())
 }
 
@@ -311,13 +299,13 @@ func TestIdentityIndexesKeyTheirTables(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (a int NOT NULL, b text, id int PRIMARY KEY); CREATE UNIQUE INDEX a_a ON a(a); ALTER TABLE a REPLICA IDENTITY USING INDEX a_a; INSERT INTO a VALUES (1, 'x', 100)")
 	r := startTask(t, d.config(), nil)
-	r.count(1)
-	r.streaming()
+	r.Count(1)
+	r.Streaming()
 	d.exec("UPDATE a SET b = 'y'")
 	d.exec("UPDATE a SET a = 2")
 	d.exec("DELETE FROM a")
 	var keys []string
-	for _, rec := range r.count(7) {
+	for _, rec := range r.Count(7) {
 		keys = append(keys, rec.Key.String())
 	}
 	require.Equal(t, []string{"Struct{a=1}", "Struct{a=1}", "Struct{a=1}", "Struct{a=1}", "Struct{a=2}", "Struct{a=2}", "Struct{a=2}"}, keys)
@@ -327,17 +315,17 @@ func TestReplicaIdentitiesAreSetAtStart(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY, v int); INSERT INTO a VALUES (1, 1)")
 	r := startTask(t, d.config("replica.identity.autoset.values", "public.a:FULL", "snapshot.mode", "no_data"), nil)
-	r.streaming()
+	r.Streaming()
 	d.exec("UPDATE a SET v = 2")
-	require.Equal(t, []string{"u Struct{id=1,v=1} Struct{id=1,v=2}"}, ops(r.count(1)))
+	require.Equal(t, []string{"u Struct{id=1,v=1} Struct{id=1,v=2}"}, ops(r.Count(1)))
 }
 
 func TestServerErrorsAreTriedAgainOnlyAsOftenAsAllowed(t *testing.T) {
 	d := newDatabase(t)
 	r := startTask(t, d.config("database.port", "1", "errors.max.retries", "1", "retriable.restart.connector.wait.ms", "10"), nil)
-	require.ErrorContains(t, r.fails(), "gave up after 1 retries")
+	require.ErrorContains(t, r.Failure(), "gave up after 1 retries")
 	r = startTask(t, d.config("database.password", "wrong"), nil)
-	err := r.fails()
+	err := r.Failure()
 	require.ErrorContains(t, err, "password authentication failed")
 	require.NotContains(t, err.Error(), "wrong")
 }
@@ -346,12 +334,12 @@ func TestASlotInUseIsWaitedFor(t *testing.T) {
 	d := newDatabase(t)
 	d.exec("CREATE TABLE a (id int PRIMARY KEY)")
 	first := startTask(t, d.config(), nil)
-	first.streaming()
+	first.Streaming()
 	second := startTask(t, d.config("snapshot.mode", "no_data", "slot.max.retries", "1", "slot.retry.delay.ms", "200"), nil)
-	require.ErrorContains(t, second.fails(), "is active")
+	require.ErrorContains(t, second.Failure(), "is active")
 	third := startTask(t, d.config("snapshot.mode", "no_data"), nil)
-	first.stop()
-	third.streaming()
+	first.Stop()
+	third.Streaming()
 }
 
 func TestValidateLooksAtTheServer(t *testing.T) {
