@@ -124,7 +124,11 @@ func (w *Worker) unknownClass(class string) string {
 	for _, i := range w.cfg.Plugins.List(true) {
 		names = append(names, i.Class)
 	}
-	return fmt.Sprintf("Failed to find any class that implements Connector and which name matches %s, available connectors are: %s", class, strings.Join(names, ", "))
+	text := fmt.Sprintf("Failed to find any class that implements Connector and which name matches %s, available connectors are: %s", class, strings.Join(names, ", "))
+	if near := configdef.Nearest(class, names); near != "" {
+		text += ". Did you mean " + near + "?"
+	}
+	return text
 }
 
 const classMissing = "Invalid value %s for configuration %s: Class %s could not be found."

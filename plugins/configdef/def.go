@@ -171,10 +171,19 @@ func (d *Def) Known(name string) bool {
 
 // Suggest returns the known key most like name, or "".
 func (d *Def) Suggest(name string) string {
+	names := make([]string, len(d.keys))
+	for i := range d.keys {
+		names[i] = d.keys[i].Name
+	}
+	return Nearest(name, names)
+}
+
+// Nearest returns the name most like name, or "" when none is.
+func Nearest(name string, names []string) string {
 	best, dist := "", len(name)/3+2
-	for _, k := range d.keys {
-		if n := distance(name, k.Name, dist); n < dist {
-			best, dist = k.Name, n
+	for _, k := range names {
+		if n := distance(name, k, dist); n < dist {
+			best, dist = k, n
 		}
 	}
 	return best

@@ -1,7 +1,9 @@
 package connect
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -24,9 +26,24 @@ func object(body io.Reader) (m map[string]json.RawMessage, present bool, err err
 		return nil, false, nil
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return nil, false, fmt.Errorf("malformed JSON body: %w", err)
+		return nil, false, malformed("body", b, err)
 	}
 	return m, m != nil, nil
+}
+
+// malformed says where what is no JSON begins to be none, or what is there in the place of what is expected.
+func malformed(what string, text []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		before := text[:min(max(int(syntax.Offset)-1, 0), len(text))]
+		line := bytes.Count(before, []byte("\n")) + 1
+		return fmt.Errorf("malformed JSON in the request: %s: %s (line %d, column %d)", what, syntax.Error(), line, len(before)-bytes.LastIndexByte(before, '\n'))
+	case errors.As(err, &kind):
+		return fmt.Errorf("malformed JSON in the request: %s is of type %s, which cannot be here", what, kind.Value)
+	}
+	return fmt.Errorf("malformed JSON in the request: %s: %w", what, err)
 }
 
 // scalar reads a value as a string; nil for null.
@@ -42,7 +59,7 @@ func scalar(name string, raw json.RawMessage) (*string, error) {
 	case strings.HasPrefix(t, `"`):
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil {
-			return nil, fmt.Errorf("malformed JSON body: %s: %w", name, err)
+			return nil, malformed(name, raw, err)
 		}
 		return &s, nil
 	}
@@ -87,7 +104,7 @@ func withoutNulls(m map[string]*string) map[string]string {
 	return out
 }
 
-var errNoConfig = &api.Error{Code: 500, Message: `Cannot invoke "java.util.Map.get(Object)" because "connectorConfig" is null`}
+var errNoConfig = &api.Error{Code: 500, Message: `Cannot invoke "java.util.Map.get(Object)" because "connectorConfig" is null: the request holds no configuration`}
 
 func decodePatch(body io.Reader) (map[string]*string, error) {
 	m, present, err := object(body)
@@ -111,7 +128,7 @@ func decodeCreate(body io.Reader) (req api.CreateRequest, err error) {
 		return req, err
 	}
 	if !present {
-		return req, &api.Error{Code: 500, Message: `Cannot invoke "org.apache.kafka.connect.runtime.rest.entities.CreateConnectorRequest.name()" because "createRequest" is null`}
+		return req, &api.Error{Code: 500, Message: `Cannot invoke "org.apache.kafka.connect.runtime.rest.entities.CreateConnectorRequest.name()" because "createRequest" is null: the request has no body, which is {"name": ..., "config": {...}}`}
 	}
 	for k, raw := range m {
 		switch k {
@@ -131,7 +148,7 @@ func decodeCreate(body io.Reader) (req api.CreateRequest, err error) {
 		case "config":
 			var c map[string]json.RawMessage
 			if err := json.Unmarshal(raw, &c); err != nil {
-				return req, fmt.Errorf("malformed JSON body: config: %w", err)
+				return req, malformed("config", raw, err)
 			}
 			if c == nil {
 				continue
@@ -160,7 +177,7 @@ func decodeOffsets(body io.Reader) ([]api.ConnectorOffset, error) {
 		return nil, err
 	}
 	if !present {
-		return nil, &api.Error{Code: 500, Message: `Cannot invoke "org.apache.kafka.connect.runtime.rest.entities.ConnectorOffsets.offsets()" because "offsets" is null`}
+		return nil, &api.Error{Code: 500, Message: `Cannot invoke "org.apache.kafka.connect.runtime.rest.entities.ConnectorOffsets.offsets()" because "offsets" is null: the request has no body, which is {"offsets": [{"partition": {...}, "offset": {...}}]}`}
 	}
 	var in []struct {
 		Partition json.RawMessage `json:"partition"`
@@ -168,16 +185,16 @@ func decodeOffsets(body io.Reader) ([]api.ConnectorOffset, error) {
 	}
 	if raw, has := m["offsets"]; has {
 		if err := json.Unmarshal(raw, &in); err != nil {
-			return nil, fmt.Errorf("malformed JSON body: offsets: %w", err)
+			return nil, malformed("offsets", raw, err)
 		}
 	}
 	out := make([]api.ConnectorOffset, len(in))
 	for i, o := range in {
 		if out[i].Partition, err = position(o.Partition); err != nil {
-			return nil, fmt.Errorf("malformed JSON body: partition: %w", err)
+			return nil, malformed("partition", o.Partition, err)
 		}
 		if out[i].Offset, err = position(o.Offset); err != nil {
-			return nil, fmt.Errorf("malformed JSON body: offset: %w", err)
+			return nil, malformed("offset", o.Offset, err)
 		}
 	}
 	return out, nil

@@ -54,7 +54,7 @@ var steps = []step{
 	{do: "POST /connectors", body: "{}", header: "Content-Type: text/plain"}, {do: "POST /connectors", body: "{}", header: "Content-Type: application/x-www-form-urlencoded"}, {do: "GET /connectors", header: "Accept: text/plain"},
 	{do: "GET /connectors", header: "Accept: text/html, application/json;q=0.5"}, {do: "GET /connectors", header: "Accept: */*"},
 	// Bodies.
-	{do: "POST /connectors", body: "{bad", loose: true}, {do: "POST /connectors", body: "[]", loose: true}, {do: "POST /connectors", body: `{"name":"x","foo":1}`, loose: true}, {do: "POST /connectors", body: `{"name":"x"}`},
+	{do: "POST /connectors", body: "{bad", loose: true}, {do: "POST /connectors", body: "[]", loose: true}, {do: "POST /connectors", body: `{"name":"x","foo":1}`, loose: true}, {do: "POST /connectors", body: `{"name":"x"}`, loose: true},
 	{do: "POST /connectors", body: `{"name":"x","config":{}}`}, {do: "POST /connectors", body: `{"name":"x","config":{"connector.class":"nope"}}`, loose: true}, {do: "POST /connectors", body: `{"config":` + src + `}`},
 	{do: "POST /connectors", body: `{"name":"x","config":{"name":"y","connector.class":"FileStreamSource","topic":"t"}}`}, {do: "POST /connectors", body: `{"name":"x","config":` + src + `,"initial_state":"weird"}`, loose: true},
 	{do: "POST /connectors", body: `{"name":"x","config":{"connector.class":"FileStreamSource","tasks.max":"many"}}`}, {do: "POST /connectors", body: `{"name":"x\u0007y","config":` + src + `}`, loose: true},
