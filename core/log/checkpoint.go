@@ -32,8 +32,12 @@ type topicPartition struct {
 	partition int32
 }
 
-// parseCheckpoint splits the lines of a checkpoint into fields and hands each to line.
+// parseCheckpoint splits the lines of a checkpoint into fields and hands each to line. A last line without its end is one that was torn:
+// its number may have lost digits.
 func parseCheckpoint(p []byte, fields int, line func(f []string) error) error {
+	if len(p) > 0 && p[len(p)-1] != '\n' {
+		return errors.New("checkpoint is cut off: its last line does not end")
+	}
 	sc := bufio.NewScanner(bytes.NewReader(p))
 	sc.Buffer(nil, 64<<10)
 	if !sc.Scan() {

@@ -143,7 +143,7 @@ func syncSite(kind string) string {
 		site += fmt.Sprintf(" < %s:%d", name, f.Line)
 		switch name {
 		case "syncFile", "writeFile", "replaceFile", "(*segment).writeBeside", "(*Dir).writeOffsets", "(*segment).writeIndexes", "(*Log).swap.func1", "(*Log).writeSnapshot",
-			"(*epochCache).flush", "(*Dir).writeStarts":
+			"(*epochCache).flush", "(*Dir).writeStarts", "(*settlement).tree":
 		default:
 			return site
 		}

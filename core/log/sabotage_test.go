@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"maps"
@@ -20,11 +21,13 @@ var sabotageTries = flag.Int("crash.sabotage", 0, "histories per sync that the s
 // a sync, has the disk ignore the syncs of one place after the other, and runs crash histories until one of them complains. A
 // place where none does is either not needed, and named below with the reason, or not tested.
 
-// needless are the places whose sync nothing depends on, by the functions that lead to it, and why.
+// needless are the places whose sync nothing depends on, by the functions that lead to it, and why. The number tells those of one function
+// apart, in the order of their lines.
 var needless = map[string]string{
-	"sync .index.tmp < writeFile < (*segment).writeBeside < (*segment).writeIndexes < (*Log).reindex":                  damagedIndex,
 	"sync .index.tmp < writeFile < (*segment).writeBeside < (*segment).writeIndexes < (*segment).rebuild":              damagedIndex,
 	"sync .index.cleaned.tmp < writeFile < (*segment).writeBeside < (*segment).writeIndexes < (*segmentWriter).finish": damagedIndex,
+	"sync .index.tmp < syncFile < (*settlement).commit.func1":                                                          damagedIndex,
+	"sync leader-epoch-checkpoint.tmp < syncFile < (*settlement).commit.func1":                                         damagedEpochs,
 	"sync .kafka_cleanshutdown.tmp < writeFile < replaceFile < (*Dir).leaveCleanMarker":                                "that the marker is there counts; without its content only the broker epoch is unknown",
 	"sync .log < (*Log).salvage": "reindex syncs the file once more",
 	"sync cleaner-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).writeCleaner":              damagedCheckpoint,
@@ -32,12 +35,15 @@ var needless = map[string]string{
 	"sync recovery-point-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).checkpointRecovery": damagedCheckpoint,
 	"sync recovery-point-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).forgetCheckpoints":  damagedCheckpoint,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).cutTo":                       damagedEpochs,
-	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).loadEpochs":                  damagedEpochs,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).recoveryPoint":               damagedEpochs,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).resetTo":                     damagedEpochs,
-	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).writeClean":                  damagedEpochs,
 	"syncdir < (*Dir).Delete":                                                                     "the checkpoints that are written right after are in the same directory",
 	"syncdir < (*Log).recoveryPoint":                                                              "a segment without its index files is recovered",
+	"syncdir < (*Log).finishSwaps #2":                                                             swapStands,
+	"syncdir < (*Log).rewrite #2":                                                                 swapStands,
+	"syncdir < (*Log).swap.func1 < (*Log).swap #3":                                                swapStands,
+	"syncdir < (*Log).swap.func1 < (*Log).swap #4":                                                "a time index that is missing has the segment recovered, and what a lost transaction index would hide was compacted away before",
+	"syncdir < (*Log).swap.func1 < (*Log).swap #5":                                                "a segment without its index files is recovered",
 	"syncdir < replaceFile < (*Dir).leaveCleanMarker":                                             "without the marker the directory is recovered",
 	"syncdir < replaceFile < (*Dir).writeOffsets < (*Dir).Close":                                  "an older recovery point has more recovered",
 	"syncdir < replaceFile < (*Dir).writeOffsets < (*Dir).writeCleaner":                           "compaction begins further back",
@@ -46,14 +52,13 @@ var needless = map[string]string{
 	"syncdir < replaceFile < (*Dir).writeOffsets < (*Dir).writeStarts < (*Dir).Close":             "starts are on disk before they are acknowledged; this repeats them",
 	"syncdir < replaceFile < (*epochCache).flush < (*Log).cutTo":                                  "the sync that ends a truncation covers the folder",
 	"syncdir < replaceFile < (*epochCache).flush < (*Log).resetTo":                                "the sync that ends a truncation covers the folder",
-	"syncdir < replaceFile < (*epochCache).flush < (*Log).loadEpochs":                             "an older history is brought up to date again",
-	"syncdir < replaceFile < (*epochCache).flush < (*Log).writeClean":                             "the folder is synced once more below",
 }
 
 const (
 	damagedIndex      = "an offset index that lost bytes is seen to be damaged, or is short and has reads look further"
 	damagedCheckpoint = "a checkpoint that is damaged is seen to be, and ignored: more is recovered, or compacted again"
-	damagedEpochs     = "a history of epochs that is damaged is seen to be, and made from the batches"
+	damagedEpochs     = "a history of epochs that is damaged is seen to be, if only because its last line does not end, and made from the batches"
+	swapStands        = "the .swap file stands for the segment, with all that is written to it, until its last name is durable"
 )
 
 // noticedAtOnce are the places that every test run tries.
@@ -110,8 +115,24 @@ func sitesOf(t *testing.T, seeds []uint64, all bool) map[string]map[uint64][]int
 	return out
 }
 
-// nickname is a site without line numbers, for the table.
-func nickname(site string) string { return lineNumber.ReplaceAllString(site, "") }
+// nicknames are the sites without line numbers, for the table: with their number where several have the same.
+func nicknames(sites []string) map[string]string {
+	of := map[string][]string{}
+	slices.SortFunc(sites, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }) // by line
+	for _, site := range sites {
+		name := lineNumber.ReplaceAllString(site, "")
+		of[name] = append(of[name], site)
+	}
+	out := map[string]string{}
+	for name, same := range of {
+		for i, site := range same {
+			if out[site] = name; len(same) > 1 {
+				out[site] = fmt.Sprintf("%s #%d", name, i+1)
+			}
+		}
+	}
+	return out
+}
 
 func TestEverySyncIsMissedWhenItIsIgnored(t *testing.T) {
 	tries, all := *sabotageTries, true
@@ -121,14 +142,15 @@ func TestEverySyncIsMissedWhenItIsIgnored(t *testing.T) {
 	}
 	sites := sitesOf(t, seeds, all)
 	require.Greater(t, len(sites), 15)
+	nickname := nicknames(slices.Collect(maps.Keys(sites)))
 	var mu sync.Mutex
 	missed := map[string]bool{}
 	t.Run("sites", func(t *testing.T) {
 		for _, site := range slices.Sorted(maps.Keys(sites)) {
-			if needless[nickname(site)] != "" || !all && !noticedAtOnce[nickname(site)] {
+			if needless[nickname[site]] != "" || !all && !noticedAtOnce[nickname[site]] {
 				continue
 			}
-			t.Run(strings.ReplaceAll(nickname(site), " < ", "<"), func(t *testing.T) {
+			t.Run(strings.ReplaceAll(nickname[site], " < ", "<"), func(t *testing.T) {
 				t.Parallel()
 				n, found := sabotage(site, sites[site], seeds, tries)
 				if found == "" && all {
@@ -143,6 +165,14 @@ func TestEverySyncIsMissedWhenItIsIgnored(t *testing.T) {
 			})
 		}
 	})
+	if all {
+		for name := range needless {
+			if !slices.Contains(slices.Collect(maps.Values(nickname)), name) {
+				t.Errorf("no such sync is left: %s", name)
+			}
+		}
+		t.Logf("%d places, %d of them needless", len(sites), len(needless))
+	}
 	for _, site := range slices.Sorted(maps.Keys(missed)) {
 		t.Errorf("no history of %d noticed that a sync was ignored: %s", tries, site)
 	}

@@ -33,6 +33,29 @@ func (l *Log) TruncateTo(offset int64) error {
 	}, offset, NoOffset)
 }
 
+// endBefore is where the log ends once the batch that holds offset, and all after it, are gone. Call with cleanMu held: what lies before
+// an offset of the log then stays as it is.
+func (l *Log) endBefore(offset int64) (int64, error) {
+	segs := l.list()
+	keep := find(segs, offset)
+	if keep > 0 && segs[keep].base == offset {
+		keep--
+	}
+	if keep < 0 {
+		return offset, nil
+	}
+	s := segs[keep]
+	end := s.base
+	err := s.headers(0, s.size.Load(), func(_ int64, h batch.Batch, _ int64) bool {
+		if h.LastOffset() >= offset {
+			return false
+		}
+		end = h.NextOffset()
+		return true
+	})
+	return min(end, offset), err
+}
+
 // TruncateFullyAndStartAt empties the log and begins anew at offset: what a follower does whose leader has nothing left of
 // what it has.
 func (l *Log) TruncateFullyAndStartAt(offset int64) error {
@@ -43,12 +66,19 @@ func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 }
 
 // truncate runs fn as a truncation: alone, with appends and syncs held off, and readers told to repeat.
-// The recovery point on disk is lowered to offset before: what is written in place of the removed batches must be
-// checked after a crash. When the log is to begin anew at reset, that is noted as well, for an opening that finds nothing left.
+// The recovery point on disk is lowered before, to where the log will end, which may be below offset: what is written in place of the
+// removed batches must be checked and synced after a crash. When the log is to begin anew at reset, that is noted as well, for an opening that finds nothing left.
 func (l *Log) truncate(fn func() error, offset, reset int64) error {
 	l.cleanMu.Lock()
 	defer l.cleanMu.Unlock()
-	l.recoveryCap.Store(offset)
+	if err := l.check(); err != nil {
+		return err
+	}
+	end, err := l.endBefore(offset)
+	if err != nil {
+		return l.d.fail(fmt.Errorf("truncate %s: %w", l.id, err))
+	}
+	l.recoveryCap.Store(end)
 	defer l.recoveryCap.Store(math.MaxInt64)
 	if err := l.d.checkpointRecovery(); err != nil {
 		return err
@@ -69,14 +99,14 @@ func (l *Log) truncate(fn func() error, offset, reset int64) error {
 	}
 	l.truncations.Add(1)
 	start := l.start.Load()
-	err := fn()
+	err = fn()
 	if err == nil {
 		end := l.end.Load()
 		l.synced.Store(min(l.synced.Load(), end))
 		l.dirtyFrom = min(l.dirtyFrom, end)
 	}
 	l.truncations.Add(1)
-	end := l.end.Load()
+	end = l.end.Load()
 	l.mu.Unlock()
 	if err == nil {
 		err = l.syncNow()
