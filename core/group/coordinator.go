@@ -281,7 +281,9 @@ func (c *Coordinator) load(ctx context.Context, sl *slot, shard *Shard) {
 		if err == nil {
 			took := c.cfg.Clock.Now().Sub(start)
 			c.begin(sl, shard)
-			log.Info("loaded groups and offsets", "records", records, "took", took)
+			if records > 0 { // of the 50 partitions of a new broker none has any
+				log.Info("loaded groups and offsets", "records", records, "took", took)
+			}
 			return
 		}
 		log.Error("loading groups and offsets failed; trying again", "error", err)
