@@ -21,6 +21,7 @@ const (
 	OpSubtract AlterOp = 3
 )
 
+// String returns the operation as Kafka names it.
 func (op AlterOp) String() string {
 	switch op {
 	case OpSet:
