@@ -2,6 +2,7 @@ package schemaregistry
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -106,6 +107,10 @@ func updateConfig(c Config, body map[string]json.RawMessage) (Config, error) {
 			}
 		}
 		if err := json.Unmarshal(raw, target); err != nil {
+			var kind *json.UnmarshalTypeError
+			if errors.As(err, &kind) {
+				return c, errorf(422, "%s cannot be of type %s", strings.TrimSuffix(name+"."+kind.Field, "."), kind.Value)
+			}
 			return c, errorf(422, "%s: %v", name, err)
 		}
 	}

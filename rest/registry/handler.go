@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -259,9 +260,26 @@ func (c *call) decode(v any) error {
 		return httpError(422, "request body may not be null")
 	}
 	if err := json.Unmarshal(c.body, v); err != nil {
-		return httpError(400, "request body is not valid: "+err.Error())
+		return httpError(400, "request body is not valid: "+malformed(err))
 	}
 	return nil
+}
+
+// malformed says what is wrong with a body, without the names that things have in here.
+func malformed(err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("%s (after %d bytes)", syntax.Error(), syntax.Offset)
+	case errors.As(err, &kind):
+		field := strings.TrimPrefix(strings.TrimPrefix(kind.Field, "Request"), ".")
+		if field == "" {
+			return "it is of type " + kind.Value + ", not an object"
+		}
+		return field + " cannot be of type " + kind.Value
+	}
+	return err.Error()
 }
 
 // render writes an answer or an error. It is the only place that does.

@@ -180,7 +180,7 @@ func TestRegisterAndRead(t *testing.T) {
 		{"POST /subjects/s/versions", schema(`{"type":"foo"}`), 422, errorBody(42201, "Invalid schema of type AVRO, details: Type not supported: foo")},
 		{"POST /subjects/s/versions", `{"schema":"\"int\"","schemaType":"JSON"}`, 422, errorBody(42201, "Invalid schema type JSON: this registry supports AVRO only")},
 		{"POST /subjects/s/versions", `{"schema":"\"int\"","id":7}`, 422, errorBody(42205, "Subject s in context  is not in import mode")},
-		{"POST /subjects/s/versions", `{"schema":`, 400, errorBody(400, "request body is not valid: unexpected end of JSON input")},
+		{"POST /subjects/s/versions", `{"schema":`, 400, errorBody(400, "request body is not valid: unexpected end of JSON input (after 10 bytes)")},
 		{"POST /subjects/s/versions", "", 422, errorBody(422, "request body may not be null")},
 		{"POST /subjects/%5Cx%07/versions", schema(recA), 422, errorBody(42208, "The specified subject '\\x\a' is not a valid.")},
 		{"GET /nothing", "", 404, errorBody(404, "HTTP 404 Not Found")},

@@ -72,3 +72,18 @@ func TestReferencesAreQualifiedOnDemand(t *testing.T) {
 		{"GET /subjects/o/versions/1?referenceFormat=qualified", "", 200, `{"subject":"o","version":1,"id":2,` + text + `,` + refs("i") + `}`},
 	})
 }
+
+func TestBodiesThatCannotBeReadAreExplained(t *testing.T) {
+	n := start(t, cluster(t), nil)
+	refuse := func(text string) string {
+		return `{"error_code":400,"message":"request body is not valid: ` + text + `"}`
+	}
+	const register = "POST /subjects/s/versions"
+	transcript(t, n, []step{
+		{register, `{"schema":`, 400, refuse("unexpected end of JSON input (after 10 bytes)")},
+		{register, `[]`, 400, refuse("it is of type array, not an object")},
+		{register, `{"schema":5}`, 400, refuse("schema cannot be of type number")},
+		{register, `{"schema":"x","references":[{"version":"1"}]}`, 400, refuse("references.version cannot be of type string")},
+		{"PUT /config", `{"compatibility":5}`, 422, `{"error_code":422,"message":"compatibility cannot be of type number"}`},
+	})
+}
