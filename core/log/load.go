@@ -83,15 +83,16 @@ func (l *Log) load(clean bool, recoveryPoint, start int64, s *settlement) error 
 			break
 		}
 	}
+	var found []EpochEntry // in the segments that are recovered
 	if from < len(segs) {
-		err = l.recover(fo, from, recoveryPoint, s)
+		found, err = l.recover(fo, from, recoveryPoint, s)
 	} else {
 		err = l.loadClean(fo, s)
 	}
 	if err != nil {
 		return err
 	}
-	if err := l.loadEpochs(min(epochsFrom, from)); err != nil {
+	if err := l.loadEpochs(segs[min(epochsFrom, from):from], found); err != nil {
 		return err
 	}
 	if l.start.Load() > l.end.Load() {
@@ -196,7 +197,8 @@ func (l *Log) loadClean(fo *folder, st *settlement) error {
 		if err != nil {
 			if errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrShort) {
 				l.d.log.Warn("log does not end as it was closed, recovering", "partition", l.id, "err", err)
-				return l.recover(fo, len(l.list())-1, 0, st)
+				_, err := l.recover(fo, len(l.list())-1, 0, st)
+				return err
 			}
 			return err
 		}
@@ -241,26 +243,37 @@ func (l *Log) lastIndexed(s *segment, size int64) (int64, error) {
 	return int64(es[0].pos), nil
 }
 
-// loadEpochs brings the leader epochs in line with the batches from a segment on, which were recovered. The epoch of a
-// batch is not under its checksum: one that is above that of the batch after it is not believed.
-func (l *Log) loadEpochs(from int) error {
-	segs := l.list()
-	held := EpochEntry{NoEpoch, 0}
-	for _, s := range segs[min(from, len(segs)):] {
+// noteEpoch adds the epoch of a batch to those of the batches before it: of a run of batches of one epoch two will do for loadEpochs.
+func noteEpoch(es []EpochEntry, h batch.Batch) []EpochEntry {
+	e := h.LeaderEpoch()
+	if n := len(es); n > 1 && es[n-1].Epoch == e && es[n-2].Epoch == e {
+		return es
+	}
+	return append(es, EpochEntry{e, h.BaseOffset()})
+}
+
+// loadEpochs brings the leader epochs in line with the batches of segments, and with those found by recovery in the ones after. The
+// epoch of a batch is not under its checksum: one that is above that of the batch after it is not believed.
+func (l *Log) loadEpochs(segs []*segment, found []EpochEntry) error {
+	var es []EpochEntry
+	for _, s := range segs {
 		err := s.headers(0, s.size.Load(), func(_ int64, h batch.Batch, _ int64) bool {
-			e := h.LeaderEpoch()
-			if held.Epoch > NoEpoch && e >= held.Epoch {
-				l.epochs.assign(held.Epoch, held.StartOffset)
-			}
-			held = EpochEntry{NoEpoch, 0}
-			l.epochs.lower(e, h.BaseOffset())
-			if e > l.epochs.latest() {
-				held = EpochEntry{e, h.BaseOffset()}
-			}
+			es = noteEpoch(es, h)
 			return true
 		})
 		if err != nil {
 			return err
+		}
+	}
+	held := EpochEntry{NoEpoch, 0}
+	for _, e := range append(es, found...) {
+		if held.Epoch > NoEpoch && e.Epoch >= held.Epoch {
+			l.epochs.assign(held.Epoch, held.StartOffset)
+		}
+		held = EpochEntry{NoEpoch, 0}
+		l.epochs.lower(e.Epoch, e.StartOffset)
+		if e.Epoch > l.epochs.latest() {
+			held = e
 		}
 	}
 	if held.Epoch > NoEpoch {
@@ -273,8 +286,9 @@ func (l *Log) loadEpochs(from int) error {
 }
 
 // recover checks the segments from one on, batch by batch, repairs them (see salvage.go), and rebuilds their indexes and the
-// producer state. What lies below the recovery point is durable, so a partition that was not written to since then is only read.
-func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement) error {
+// producer state. What lies below the recovery point is durable, so a partition that was not written to since then is only read. It returns
+// the leader epochs of the batches.
+func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement) (epochs []EpochEntry, err error) {
 	segs := l.list()
 	first := segs[from]
 	// keep is how far the producer snapshots are of the records that are here: those of records that a crash took are not.
@@ -287,7 +301,7 @@ func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement)
 		}
 		found, err := l.salvage(segs[i], limit, recoveryPoint)
 		if err != nil {
-			return fmt.Errorf("recover %s: %w", segs[i].path(suffixLog), err)
+			return nil, fmt.Errorf("recover %s: %w", segs[i].path(suffixLog), err)
 		}
 		if !found.whole || found.next > recoveryPoint && segs[i].size.Load() > 0 {
 			st.file(segs[i].path(suffixLog))
@@ -298,25 +312,25 @@ func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement)
 	}
 	for n := len(fo.snapshots); n > 0 && fo.snapshots[n-1] > keep; n = len(fo.snapshots) {
 		if err := removeIfExists(l.d.fs, l.file(offsetName(fo.snapshots[n-1], suffixSnapshot))); err != nil {
-			return err
+			return nil, err
 		}
 		fo.snapshots, names = fo.snapshots[:n-1], true
 	}
 	p, err := l.loadProducers(segs[:from], first.base, fo.snapshots)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	end := first.base
 	for _, s := range segs[from:] {
 		p.mapEnd = max(p.mapEnd, s.base)
 		if s != first {
 			if err := l.writeSnapshot(p, false); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		var changed bool
-		if end, changed, err = l.reindex(s, p, fo.has[offsetName(s.base, suffixTxnIndex)], st); err != nil {
-			return fmt.Errorf("recover %s: %w", s.path(suffixLog), err)
+		if end, changed, epochs, err = l.reindex(s, p, epochs, fo.has[offsetName(s.base, suffixTxnIndex)], st); err != nil {
+			return nil, fmt.Errorf("recover %s: %w", s.path(suffixLog), err)
 		}
 		names = names || changed
 	}
@@ -333,15 +347,16 @@ func (l *Log) recover(fo *folder, from int, recoveryPoint int64, st *settlement)
 	case names:
 		st.dir(l.dirPath())
 	}
-	return nil
+	return epochs, nil
 }
 
 // reindex rebuilds the indexes of a recovered segment and applies its batches to the producer state. It returns the offset
-// that follows the segment, and whether files came or went. hasTxns says that there is a transaction index.
-func (l *Log) reindex(s *segment, p *producers, hasTxns bool, st *settlement) (end int64, changed bool, err error) {
+// that follows the segment, whether files came or went, and the leader epochs with those before. hasTxns says that there is a
+// transaction index.
+func (l *Log) reindex(s *segment, p *producers, epochs []EpochEntry, hasTxns bool, st *settlement) (end int64, changed bool, _ []EpochEntry, err error) {
 	f, err := s.acquire()
 	if err != nil {
-		return 0, false, err
+		return 0, false, nil, err
 	}
 	defer s.release()
 	var aborted []AbortedTxn
@@ -351,7 +366,8 @@ func (l *Log) reindex(s *segment, p *producers, hasTxns bool, st *settlement) (e
 	defer s.imu.Unlock()
 	s.offsets, s.times, s.sinceLast, s.maxTs, s.firstOK, s.saved = nil, nil, 0, batch.NoTimestamp, false, false
 	var aerr error
-	err = s.headers(0, s.size.Load(), func(pos int64, h batch.Batch, size int64) bool {
+	err = s.readHeaders(func(pos int64, h batch.Batch, size int64) bool {
+		epochs = noteEpoch(epochs, h)
 		s.add(pos, h.LastOffset(), h.MaxTimestamp(), size, interval)
 		end = h.NextOffset()
 		var t *AbortedTxn
@@ -366,26 +382,26 @@ func (l *Log) reindex(s *segment, p *producers, hasTxns bool, st *settlement) (e
 		return aerr == nil
 	})
 	if err = errors.Join(err, aerr); err != nil {
-		return 0, false, err
+		return 0, false, nil, err
 	}
 	if changed, err = s.reindexTxns(aborted, hasTxns, st); err != nil {
-		return 0, false, err
+		return 0, false, nil, err
 	}
 	s.loaded, s.maxKnown = true, true
 	if s.active {
 		// What is in the files may be wrong, and is not read before they are written: when the segment is sealed or closed.
 		l.indexStale = true
-		return end, changed, nil
+		return end, changed, epochs, nil
 	}
 	s.addTime()
 	for suffix, p := range map[string][]byte{suffixIndex: formatOffsetIndex(s.offsets), suffixTimeIndex: formatTimeIndex(s.times)} {
 		if err := st.put(s.path(suffix), p); err != nil {
-			return 0, false, fmt.Errorf("write index: %w", err)
+			return 0, false, nil, fmt.Errorf("write index: %w", err)
 		}
 	}
 	s.saved = true
 	l.d.indexes.add(s.iitem, int64(len(s.offsets)*8+len(s.times)*16+64))
-	return end, true, nil
+	return end, true, epochs, nil
 }
 
 // reindexTxns brings the transaction index of a recovered segment in order. has says that there is one.

@@ -414,8 +414,26 @@ func (s *segment) headers(pos, end int64, fn func(pos int64, h batch.Batch, size
 		return err
 	}
 	defer s.release()
-	w := window{f: f, end: end}
-	for pos < end {
+	return s.walk(&window{f: f, end: end}, pos, false, fn)
+}
+
+// readHeaders is headers of the whole segment just after it was read: what is in the page cache need not be copied from there once more,
+// but for the headers of large batches.
+func (s *segment) readHeaders(fn func(pos int64, h batch.Batch, size int64) bool) error {
+	f, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	return s.walk(&window{f: f, end: s.size.Load()}, 0, true, fn)
+}
+
+// largeBatch is from how many bytes on a header read by itself costs less than all that lies between it and the next.
+const largeBatch = 4 << 10
+
+// walk calls fn for the headers that a window shows. sparse has it skip over what large batches hold.
+func (s *segment) walk(w *window, pos int64, sparse bool, fn func(pos int64, h batch.Batch, size int64) bool) error {
+	for end := w.end; pos < end; {
 		h, err := w.at(pos, batch.HeaderSize)
 		if err != nil {
 			return fmt.Errorf("%s: position %d: %w", s.path(suffixLog), pos, err)
@@ -423,6 +441,9 @@ func (s *segment) headers(pos, end int64, fn func(pos int64, h batch.Batch, size
 		n, err := batch.Size(h)
 		if err != nil || pos+int64(n) > end {
 			return fmt.Errorf("%s: position %d: %w: batch of %d bytes, file of %d", s.path(suffixLog), pos, batch.ErrCorrupt, n, end)
+		}
+		if w.chunk = 0; sparse && n >= largeBatch {
+			w.chunk = batch.HeaderSize
 		}
 		if !fn(pos, batch.Batch(h), int64(n)) {
 			return nil
