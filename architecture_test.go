@@ -33,8 +33,9 @@ func TestImportsRunOneWay(t *testing.T) {
 		{"core/wire", []string{"core/wire"}, "codecs know no server"},
 		{"core/server", []string{"core/server", "core/wire"}, "the server moves bytes and headers, not meaning"},
 		{"core/security", []string{"core/security", "core/config"}, "who a peer is and what it may do is decided without the broker"},
-		{"core/group", []string{"core/group", "core/javahash"}, "coordinators are pure and declare their store"},
-		{"core/txn", []string{"core/txn", "core/javahash"}, "coordinators are pure and declare their store"},
+		{"core/coordinator", []string{"core/coordinator"}, "the runtime of coordinators knows no kind of them"},
+		{"core/group", []string{"core/group", "core/coordinator", "core/javahash"}, "coordinators are pure and declare their store"},
+		{"core/txn", []string{"core/txn", "core/coordinator", "core/javahash"}, "coordinators are pure and declare their store"},
 		{"core/replica", []string{"core/replica", "core/log"}, "a partition is a log with followers"},
 		{"core/broker", []string{"core"}, "the broker puts the log's parts together; it knows neither connect nor registry"},
 	}

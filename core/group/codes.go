@@ -1,11 +1,5 @@
 package group
 
-import (
-	"errors"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-)
-
 // The Kafka error codes that the coordinator gives.
 const (
 	codeNone                      int16 = 0
@@ -42,25 +36,3 @@ const (
 	codeStaleMemberEpoch          int16 = 113
 	codeInvalidRegularExpression  int16 = 128
 )
-
-// appendErrorCode is what a client is told when the append that its answer waits for failed. As in Kafka,
-// codes that speak of the partition are turned into codes that speak of the coordinator, which every client
-// knows how to retry.
-func appendErrorCode(err error) int16 {
-	if err == nil {
-		return codeNone
-	}
-	var ke *kerr.Error
-	if !errors.As(err, &ke) {
-		return codeNotCoordinator // as for a storage error: look for the coordinator again
-	}
-	switch ke.Code {
-	case codeUnknownTopicOrPartition, codeNotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend.Code, codeRequestTimedOut:
-		return codeCoordinatorNotAvailable
-	case codeNotLeaderOrFollower, codeStorageError:
-		return codeNotCoordinator
-	case codeMessageTooLarge, codeRecordListTooLarge, kerr.InvalidFetchSize.Code:
-		return codeUnknownServerError
-	}
-	return ke.Code
-}

@@ -6,7 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"time"
+
+	"github.com/moldau-io/moldau/core/coordinator"
 )
 
 // OffsetsTopic is the name of the internal topic that holds groups and offsets.
@@ -78,21 +79,8 @@ type Config struct {
 	Clock Clock
 }
 
-// Clock is time as the edge sees it. Tests put a clock of their own here.
-type Clock interface {
-	Now() time.Time
-	// After is a channel that receives once after d, and a function that releases it.
-	After(d time.Duration) (<-chan time.Time, func())
-}
-
-type systemClock struct{}
-
-func (systemClock) Now() time.Time { return time.Now() }
-
-func (systemClock) After(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
+// Clock is time as the edge sees it.
+type Clock = coordinator.Clock
 
 // initialRebalanceDelay is group.initial.rebalance.delay.ms.
 func (c *Config) initialRebalanceDelay() int64 { return max(int64(c.InitialRebalanceDelayMs), 0) }
@@ -146,7 +134,7 @@ func (c Config) WithDefaults() Config {
 		c.NewMemberSuffix = randomUUID
 	}
 	if c.Clock == nil {
-		c.Clock = systemClock{}
+		c.Clock = coordinator.SystemClock{}
 	}
 	return c
 }

@@ -57,13 +57,10 @@ func hear[R kmsg.Response](t *testing.T, ch <-chan kmsg.Response) R {
 
 func serving(c *Coordinator, partitions int32) bool {
 	n := int32(0)
-	for i := range partitions {
-		sl := &c.slots[i]
-		sl.mu.Lock()
-		if sl.status == active {
+	for _, code := range c.shards.All() {
+		if code == codeNone {
 			n++
 		}
-		sl.mu.Unlock()
 	}
 	return n == partitions
 }

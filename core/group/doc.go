@@ -9,9 +9,9 @@
 // and member ids are handed to it, so that a seeded simulator can drive thousands of histories and every one
 // of them can be replayed from its seed.
 //
-// [Coordinator] is the edge: it owns the shards of the partitions that this broker leads, serialises the
-// events of a shard under the shard's lock, appends the batches through a [Store], wakes the shards' timers
-// and hands the replies to the callers. It decides nothing.
+// [Coordinator] is the edge: it has a [coordinator.Runtime] own the shards of the partitions that this broker
+// leads, serialise their events, append their batches through a [Store] and wake their timers, and hands the
+// replies to the callers. It decides nothing.
 //
 // # The invariant
 //

@@ -1,7 +1,6 @@
 package group
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,26 +22,6 @@ func TestCommitIsAnsweredWhenItIsDurable(t *testing.T) {
 	r.settle(kerr.NotLeaderForPartition)
 	require.Equal(t, codeNotCoordinator, r.committed("c2"))
 	require.Equal(t, int64(5), r.fetch("g", "t", 0))
-}
-
-func TestAppendErrorsBecomeCoordinatorErrors(t *testing.T) {
-	for err, code := range map[error]int16{
-		kerr.UnknownTopicOrPartition:             codeCoordinatorNotAvailable,
-		kerr.NotEnoughReplicas:                   codeCoordinatorNotAvailable,
-		kerr.NotEnoughReplicasAfterAppend:        codeCoordinatorNotAvailable,
-		kerr.RequestTimedOut:                     codeCoordinatorNotAvailable,
-		kerr.NotLeaderForPartition:               codeNotCoordinator,
-		kerr.KafkaStorageError:                   codeNotCoordinator,
-		kerr.MessageTooLarge:                     codeUnknownServerError,
-		kerr.RecordListTooLarge:                  codeUnknownServerError,
-		kerr.InvalidFetchSize:                    codeUnknownServerError,
-		kerr.InvalidRequiredAcks:                 kerr.InvalidRequiredAcks.Code,
-		fmt.Errorf("no code"):                    codeNotCoordinator,
-		fmt.Errorf("x: %w", kerr.CorruptMessage): kerr.CorruptMessage.Code,
-	} {
-		require.Equal(t, code, appendErrorCode(err), "%v", err)
-	}
-	require.Zero(t, appendErrorCode(nil))
 }
 
 func TestCommitThatTakesTooLongIsAnsweredAndCountsLater(t *testing.T) {

@@ -8,11 +8,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func (c *Coordinator) slotOf(group string) *slot { return &c.slots[c.PartitionFor(group)] }
+// step lets the event happen at the group's shard, unless that does not serve; then it returns why.
+func (c *Coordinator) step(group string, ev Event) int16 {
+	return c.shards.Step(c.PartitionFor(group), ev)
+}
 
 // JoinGroup handles JoinGroup, versions 0 to 9. The answer may take as long as the rebalance timeout.
 func (c *Coordinator) JoinGroup(rc RequestContext, req *kmsg.JoinGroupRequest, reply func(*kmsg.JoinGroupResponse)) {
-	if code := c.step(c.slotOf(req.Group), JoinGroup{Context: rc, Request: req, Waiter: reply}); code != codeNone {
+	if code := c.step(req.Group, JoinGroup{Context: rc, Request: req, Waiter: reply}); code != codeNone {
 		if req.Group == "" {
 			code = codeInvalidGroupID
 		}
@@ -24,7 +27,7 @@ func (c *Coordinator) JoinGroup(rc RequestContext, req *kmsg.JoinGroupRequest, r
 
 // SyncGroup handles SyncGroup, versions 0 to 5.
 func (c *Coordinator) SyncGroup(_ RequestContext, req *kmsg.SyncGroupRequest, reply func(*kmsg.SyncGroupResponse)) {
-	if code := c.step(c.slotOf(req.Group), SyncGroup{Request: req, Waiter: reply}); code != codeNone {
+	if code := c.step(req.Group, SyncGroup{Request: req, Waiter: reply}); code != codeNone {
 		resp := kmsg.NewPtrSyncGroupResponse()
 		resp.Version, resp.ErrorCode, resp.MemberAssignment = req.Version, code, []byte{}
 		reply(resp)
@@ -36,18 +39,18 @@ func (c *Coordinator) HeartbeatCode(req *kmsg.HeartbeatRequest) int16 {
 	if req.Group == "" {
 		return codeInvalidGroupID
 	}
-	sl := c.slotOf(req.Group)
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	switch code := c.unavailable(sl); code {
+	p := c.PartitionFor(req.Group)
+	shard, code := c.shards.Acquire(p)
+	defer c.shards.Release(p)
+	switch code {
 	case codeNone:
 	case codeCoordinatorLoadInProgress:
 		return codeNone // the member's session starts anew when the group is loaded
 	default:
 		return code
 	}
-	code := sl.shard.Heartbeat(req, c.cfg.Clock.Now().UnixMilli())
-	c.setNext(sl) // a shorter session may have moved a deadline forward
+	code = shard.Heartbeat(req, c.cfg.Clock.Now().UnixMilli())
+	c.shards.Rescheduled(p) // a shorter session may have moved a deadline forward
 	return code
 }
 
@@ -58,7 +61,7 @@ func (c *Coordinator) Heartbeat(_ RequestContext, req *kmsg.HeartbeatRequest, re
 
 // LeaveGroup handles LeaveGroup, versions 0 to 5.
 func (c *Coordinator) LeaveGroup(_ RequestContext, req *kmsg.LeaveGroupRequest, reply func(*kmsg.LeaveGroupResponse)) {
-	if code := c.step(c.slotOf(req.Group), LeaveGroup{Request: req, Waiter: reply}); code != codeNone {
+	if code := c.step(req.Group, LeaveGroup{Request: req, Waiter: reply}); code != codeNone {
 		resp := kmsg.NewPtrLeaveGroupResponse()
 		resp.Version, resp.ErrorCode = req.Version, code
 		reply(resp)
@@ -101,7 +104,7 @@ func (c *Coordinator) OffsetCommit(_ RequestContext, req *kmsg.OffsetCommitReque
 			}
 		}
 	}
-	if code := c.step(c.slotOf(req.Group), ev); code != codeNone {
+	if code := c.step(req.Group, ev); code != codeNone {
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
 				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
@@ -142,7 +145,7 @@ func (c *Coordinator) TxnOffsetCommit(rc RequestContext, req *kmsg.TxnOffsetComm
 			}
 		}
 	}
-	if code := c.step(c.slotOf(req.Group), ev); code != codeNone {
+	if code := c.step(req.Group, ev); code != codeNone {
 		for i := range resp.Topics {
 			for j := range resp.Topics[i].Partitions {
 				if p := &resp.Topics[i].Partitions[j]; p.ErrorCode == codeNone {
@@ -195,24 +198,23 @@ func (c *Coordinator) OffsetFetch(_ RequestContext, req *kmsg.OffsetFetchRequest
 func (c *Coordinator) fetchGroup(rg *kmsg.OffsetFetchRequestGroup, version int16, stable bool) kmsg.OffsetFetchResponseGroup {
 	g := kmsg.NewOffsetFetchResponseGroup()
 	g.Group = rg.Group
-	sl := c.slotOf(rg.Group)
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	code := c.unavailable(sl)
+	at := c.PartitionFor(rg.Group)
+	shard, code := c.shards.Acquire(at)
+	defer c.shards.Release(at)
 	if code != codeNone && version >= 2 {
 		g.ErrorCode = code
 		g.Topics = []kmsg.OffsetFetchResponseGroupTopic{}
 		return g
 	}
 	if version >= 9 && code == codeNone {
-		if refused := sl.shard.validateFetch(rg.Group, rg.MemberID, rg.MemberEpoch); refused != codeNone {
+		if refused := shard.validateFetch(rg.Group, rg.MemberID, rg.MemberEpoch); refused != codeNone {
 			g.ErrorCode, g.Topics = refused, []kmsg.OffsetFetchResponseGroupTopic{}
 			return g
 		}
 	}
 	topics := rg.Topics
 	if topics == nil { // all
-		sl.shard.forEachOffset(rg.Group, func(topic string, ps []int32) {
+		shard.forEachOffset(rg.Group, func(topic string, ps []int32) {
 			t := kmsg.OffsetFetchRequestGroupTopic{Topic: topic, Partitions: ps}
 			if version >= 10 {
 				id, ok := c.topics.TopicID(topic)
@@ -239,7 +241,7 @@ func (c *Coordinator) fetchGroup(rg *kmsg.OffsetFetchRequestGroup, version int16
 		for j, p := range t.Partitions {
 			f := fetched{offset: -1, epoch: -1, code: refused}
 			if refused == codeNone {
-				f = sl.shard.fetchOffset(rg.Group, name, t.TopicID, p, stable)
+				f = shard.fetchOffset(rg.Group, name, t.TopicID, p, stable)
 			}
 			gt.Partitions[j] = kmsg.OffsetFetchResponseGroupTopicPartition{
 				Partition: p, Offset: f.offset, LeaderEpoch: f.epoch, Metadata: kmsg.StringPtr(f.metadata), ErrorCode: f.code,
@@ -252,7 +254,7 @@ func (c *Coordinator) fetchGroup(rg *kmsg.OffsetFetchRequestGroup, version int16
 // ConsumerGroupHeartbeat handles ConsumerGroupHeartbeat, versions 0 and 1 (KIP-848). The answer comes when
 // what it speaks of is durable.
 func (c *Coordinator) ConsumerGroupHeartbeat(rc RequestContext, req *kmsg.ConsumerGroupHeartbeatRequest, reply func(*kmsg.ConsumerGroupHeartbeatResponse)) {
-	if code := c.step(c.slotOf(req.Group), ConsumerGroupHeartbeat{Context: rc, Request: req, Waiter: reply}); code != codeNone {
+	if code := c.step(req.Group, ConsumerGroupHeartbeat{Context: rc, Request: req, Waiter: reply}); code != codeNone {
 		resp := kmsg.NewPtrConsumerGroupHeartbeatResponse()
 		resp.Version, resp.ErrorCode = req.Version, code
 		reply(resp)
@@ -280,13 +282,13 @@ func (c *Coordinator) describeConsumer(id string) kmsg.ConsumerGroupDescribeResp
 	if id == "" {
 		return refused(codeInvalidGroupID)
 	}
-	sl := c.slotOf(id)
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	if code := c.unavailable(sl); code != codeNone {
+	p := c.PartitionFor(id)
+	shard, code := c.shards.Acquire(p)
+	defer c.shards.Release(p)
+	if code != codeNone {
 		return refused(code)
 	}
-	return sl.shard.describeConsumer(id)
+	return shard.describeConsumer(id)
 }
 
 // OffsetDelete handles OffsetDelete, version 0 (KIP-496).
@@ -306,7 +308,7 @@ func (c *Coordinator) OffsetDelete(_ RequestContext, req *kmsg.OffsetDeleteReque
 			}
 		}
 	}
-	if code := c.step(c.slotOf(req.Group), OffsetDelete{Request: req, Response: resp, Waiter: reply}); code != codeNone {
+	if code := c.step(req.Group, OffsetDelete{Request: req, Response: resp, Waiter: reply}); code != codeNone {
 		resp.ErrorCode, resp.Topics = code, nil
 		reply(resp)
 	}
@@ -325,15 +327,15 @@ func (c *Coordinator) DescribeGroups(_ RequestContext, req *kmsg.DescribeGroupsR
 }
 
 func (c *Coordinator) describe(id string, version int16) kmsg.DescribeGroupsResponseGroup {
-	sl := c.slotOf(id)
-	sl.mu.Lock()
-	defer sl.mu.Unlock()
-	if code := c.unavailable(sl); code != codeNone {
+	p := c.PartitionFor(id)
+	shard, code := c.shards.Acquire(p)
+	defer c.shards.Release(p)
+	if code != codeNone {
 		d := kmsg.NewDescribeGroupsResponseGroup()
 		d.Group, d.ErrorCode, d.Members = id, code, []kmsg.DescribeGroupsResponseGroupMember{}
 		return d
 	}
-	return sl.shard.describe(id, version)
+	return shard.describe(id, version)
 }
 
 // ListGroups handles ListGroups, versions 0 to 5, for the groups that this broker coordinates. It answers
@@ -349,17 +351,14 @@ func (c *Coordinator) ListGroups(_ RequestContext, req *kmsg.ListGroupsRequest, 
 	if req.Version >= 5 {
 		types = lowerSet(req.TypesFilter)
 	}
-	for i := range c.slots {
-		sl := &c.slots[i]
-		sl.mu.Lock()
-		switch code := c.unavailable(sl); code {
+	for shard, code := range c.shards.All() {
+		switch code {
 		case codeNone:
-			resp.Groups = sl.shard.list(resp.Groups, states, types)
+			resp.Groups = shard.list(resp.Groups, states, types)
 		case codeNotCoordinator:
 		default:
 			resp.ErrorCode = code
 		}
-		sl.mu.Unlock()
 	}
 	if resp.ErrorCode != codeNone {
 		resp.Groups = []kmsg.ListGroupsResponseGroup{}
@@ -388,14 +387,14 @@ func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsReque
 		}
 	}
 	resp.Groups = make([]kmsg.DeleteGroupsResponseGroup, len(groups))
-	bySlot := map[*slot][]int{}
-	var order []*slot
+	byPartition := map[int32][]int{}
+	var order []int32
 	for i, id := range groups {
-		sl := c.slotOf(id)
-		if bySlot[sl] == nil {
-			order = append(order, sl)
+		p := c.PartitionFor(id)
+		if byPartition[p] == nil {
+			order = append(order, p)
 		}
-		bySlot[sl] = append(bySlot[sl], i)
+		byPartition[p] = append(byPartition[p], i)
 	}
 	if len(order) == 0 {
 		reply(resp)
@@ -403,8 +402,8 @@ func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsReque
 	}
 	var mu sync.Mutex
 	left := len(order)
-	for _, sl := range order {
-		at := bySlot[sl]
+	for _, p := range order {
+		at := byPartition[p]
 		part := func(r *kmsg.DeleteGroupsResponse) {
 			mu.Lock()
 			for k, i := range at {
@@ -424,7 +423,7 @@ func (c *Coordinator) DeleteGroups(_ RequestContext, req *kmsg.DeleteGroupsReque
 		for k, i := range at {
 			ids[k] = groups[i]
 		}
-		if code := c.step(sl, DeleteGroups{Groups: ids, Waiter: part}); code != codeNone {
+		if code := c.shards.Step(p, DeleteGroups{Groups: ids, Waiter: part}); code != codeNone {
 			r := kmsg.NewPtrDeleteGroupsResponse()
 			for _, id := range ids {
 				g := kmsg.NewDeleteGroupsResponseGroup()

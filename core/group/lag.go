@@ -42,14 +42,12 @@ func (s *Shard) offsetsOf() []GroupOffsets {
 
 // Offsets calls fn for each group that this broker coordinates. No lock is held while it does.
 func (c *Coordinator) Offsets(fn func(GroupOffsets)) {
-	for i := range c.slots {
-		sl := &c.slots[i]
+	for p := range c.shards.Partitions() {
 		var groups []GroupOffsets
-		sl.mu.Lock()
-		if sl.status == active {
-			groups = sl.shard.offsetsOf()
+		if shard, code := c.shards.Acquire(p); code == codeNone {
+			groups = shard.offsetsOf()
 		}
-		sl.mu.Unlock()
+		c.shards.Release(p)
 		for _, g := range groups {
 			fn(g)
 		}

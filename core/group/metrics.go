@@ -79,15 +79,13 @@ func (m *collector) Collect(ch chan<- prometheus.Metric) {
 	sum, longest := m.retired, m.longest
 	m.mu.Unlock()
 	var loads, serves, total int64
-	for i := range m.c.slots {
-		sl := &m.c.slots[i]
-		sl.mu.Lock()
-		switch sl.status {
-		case loading:
+	for shard, code := range m.c.shards.All() {
+		switch code {
+		case codeCoordinatorLoadInProgress:
 			loads++
-		case active:
+		case codeNone:
 			serves++
-			st := sl.shard.Stats()
+			st := shard.Stats()
 			sum.count(st)
 			sum.Offsets += st.Offsets
 			sum.Bytes += st.Bytes
@@ -101,7 +99,6 @@ func (m *collector) Collect(ch chan<- prometheus.Metric) {
 				total += n
 			}
 		}
-		sl.mu.Unlock()
 	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)

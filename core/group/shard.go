@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/coordinator"
 )
 
 // Stats counts what a shard did and holds, for metrics.
@@ -299,7 +301,7 @@ func (s *Shard) appended(e Appended) {
 	if e.Err != nil {
 		s.note(slog.LevelWarn, "append to "+OffsetsTopic+" failed", "error", e.Err)
 	}
-	code := appendErrorCode(e.Err)
+	code := coordinator.AppendErrorCode(e.Err)
 	f.held.settle(code)
 	for _, h := range f.behind {
 		h.settle(code)

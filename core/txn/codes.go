@@ -1,11 +1,5 @@
 package txn
 
-import (
-	"errors"
-
-	"github.com/twmb/franz-go/pkg/kerr"
-)
-
 // The Kafka error codes that the coordinator gives.
 const (
 	codeNone                      int16 = 0
@@ -26,24 +20,3 @@ const (
 	codeTransactionalIDNotFound   int16 = 105
 	codeTransactionAbortable      int16 = 120
 )
-
-// appendErrorCode is what a client is told when the append that its answer waits for failed: codes that speak of the partition
-// become codes that speak of the coordinator, which every client knows how to retry.
-func appendErrorCode(err error) int16 {
-	if err == nil {
-		return codeNone
-	}
-	var ke *kerr.Error
-	if !errors.As(err, &ke) {
-		return codeNotCoordinator
-	}
-	switch ke.Code {
-	case codeUnknownTopicOrPartition, kerr.NotEnoughReplicas.Code, kerr.NotEnoughReplicasAfterAppend.Code, kerr.RequestTimedOut.Code:
-		return codeCoordinatorNotAvailable
-	case kerr.NotLeaderForPartition.Code, kerr.KafkaStorageError.Code:
-		return codeNotCoordinator
-	case kerr.MessageTooLarge.Code, kerr.RecordListTooLarge.Code:
-		return codeUnknownServerError
-	}
-	return ke.Code
-}

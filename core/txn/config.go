@@ -2,7 +2,8 @@ package txn
 
 import (
 	"fmt"
-	"time"
+
+	"github.com/moldau-io/moldau/core/coordinator"
 )
 
 // Config is what the coordinator is told by the broker's properties. The zero value of a field means the property's default.
@@ -28,21 +29,8 @@ type Config struct {
 	Clock Clock
 }
 
-// Clock is time as the edge sees it. Tests put a clock of their own here.
-type Clock interface {
-	Now() time.Time
-	// After is a channel that receives once after d, and a function that releases it.
-	After(d time.Duration) (<-chan time.Time, func())
-}
-
-type systemClock struct{}
-
-func (systemClock) Now() time.Time { return time.Now() }
-
-func (systemClock) After(d time.Duration) (<-chan time.Time, func()) {
-	t := time.NewTimer(d)
-	return t.C, func() { t.Stop() }
-}
+// Clock is time as the edge sees it.
+type Clock = coordinator.Clock
 
 // WithDefaults is c with the unset fields filled in.
 func (c Config) WithDefaults() Config {
@@ -66,7 +54,7 @@ func (c Config) WithDefaults() Config {
 	def(&c.RetryMs, 100)
 	def(&c.MaxShardBytes, 256<<20)
 	if c.Clock == nil {
-		c.Clock = systemClock{}
+		c.Clock = coordinator.SystemClock{}
 	}
 	return c
 }

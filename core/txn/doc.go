@@ -9,7 +9,7 @@
 //
 // The batches are to be appended to the partition, in order, each as one atomic unit; their fate comes back as [Appended] events
 // in the same order. The effects are carried out at once: answer a request, send transaction markers to the partitions, log a
-// line. A [Coordinator] is the edge around the shards of one broker.
+// line. A [Coordinator] is the edge around the shards of one broker; its goroutines and locks are those of a [coordinator.Runtime].
 //
 // # The invariant
 //

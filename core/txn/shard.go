@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/moldau-io/moldau/core/coordinator"
 )
 
 // Shard is the transactional ids of one partition of __transaction_state. See the package comment. It is not safe for
@@ -192,7 +194,7 @@ func (s *Shard) appended(e Appended) {
 	if e.Err != nil {
 		s.note(slog.LevelWarn, "append to "+StateTopic+" failed", "error", e.Err)
 	}
-	f.done(appendErrorCode(e.Err))
+	f.done(coordinator.AppendErrorCode(e.Err))
 }
 
 // account brings the shard's byte count up to date with the transaction.
