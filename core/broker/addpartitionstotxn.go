@@ -1,7 +1,7 @@
 package broker
 
 import (
-	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -38,12 +38,7 @@ func (b *Broker) addPartitionsToTxn(c call, r kmsg.Request) {
 		return
 	}
 	resp.Transactions = make([]kmsg.AddPartitionsToTxnResponseTransaction, len(req.Transactions))
-	var mu sync.Mutex
-	left := len(req.Transactions)
-	if left == 0 {
-		c.reply(resp)
-		return
-	}
+	answered := afterAll(len(req.Transactions), func() { c.reply(resp) })
 	for i := range req.Transactions {
 		q, out := &req.Transactions[i], &resp.Transactions[i]
 		out.TransactionalID = q.TransactionalID
@@ -64,14 +59,22 @@ func (b *Broker) addPartitionsToTxn(c call, r kmsg.Request) {
 				}
 				out.Topics = append(out.Topics, t)
 			}
-			mu.Lock()
-			left--
-			last := left == 0
-			mu.Unlock()
-			if last {
-				c.reply(resp)
-			}
+			answered()
 		})
+	}
+}
+
+// afterAll returns a function, for any goroutine, whose nth call calls f; for n 0 it calls f at once.
+func afterAll(n int, f func()) (done func()) {
+	if n == 0 {
+		f()
+	}
+	var left atomic.Int64
+	left.Store(int64(n))
+	return func() {
+		if left.Add(-1) == 0 {
+			f()
+		}
 	}
 }
 

@@ -166,10 +166,10 @@ func clientMetricsEntries(overrides map[string]string, keys []string) []config.E
 }
 
 // unalterable refuses the resources that are no matter of the metadata. keys are those to be altered.
-func (b *Broker) unalterable(kind metadata.ResourceType, name string, keys []string) error {
-	switch kind {
+func (b *Broker) unalterable(res metadata.ConfigResource, keys []string) error {
+	switch res.Type {
 	case metadata.BrokerLoggerResource:
-		if err := b.checkOwnID(name, ""); err != nil {
+		if err := b.checkOwnID(res.Name, ""); err != nil {
 			return err
 		}
 		for _, k := range keys {
@@ -179,14 +179,26 @@ func (b *Broker) unalterable(kind metadata.ResourceType, name string, keys []str
 		}
 		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "The log level of this broker is set when it starts and cannot be altered"}
 	case metadata.BrokerResource:
-		if name != "" {
-			return b.checkOwnID(name, "")
+		if res.Name != "" {
+			return b.checkOwnID(res.Name, "")
 		}
 	case metadata.TopicResource, metadata.GroupResource, metadata.ClientMetricsResource:
 	default:
-		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unknown resource type %d", kind)}
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unknown resource type %d", res.Type)}
 	}
 	return nil
+}
+
+// configErrors are the errors of a request that alters configs, by resource.
+type configErrors map[metadata.ConfigResource]error
+
+// of is the code and the text to answer for a resource.
+func (e configErrors) of(res metadata.ConfigResource) (int16, *string) {
+	return codeOf(e[res]), messageOf(e[res])
+}
+
+func configResource(kind kmsg.ConfigResourceType, name string) metadata.ConfigResource {
+	return metadata.ConfigResource{Type: metadata.ResourceType(kind), Name: name}
 }
 
 // alterTimeoutMs is how long a change of configs may take; the requests have no timeout of their own.
@@ -194,22 +206,19 @@ const alterTimeoutMs = 30_000
 
 func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
-	errs := map[metadata.ConfigResource]error{}
+	errs := configErrors{}
 	var alter []metadata.AlterConfig
 	for i := range req.Resources {
 		q := &req.Resources[i]
-		res := metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}
+		a := metadata.AlterConfig{Resource: configResource(q.ResourceType, q.ResourceName)}
 		keys := make([]string, 0, len(q.Configs))
 		for _, cfg := range q.Configs {
 			keys = append(keys, cfg.Name)
-		}
-		if err := b.unalterable(res.Type, res.Name, keys); err != nil {
-			errs[res] = err
-			continue
-		}
-		a := metadata.AlterConfig{Resource: res}
-		for _, cfg := range q.Configs {
 			a.Ops = append(a.Ops, metadata.ConfigOp{Key: cfg.Name, Value: cfg.Value, Op: metadata.AlterOp(cfg.Op)})
+		}
+		if err := b.unalterable(a.Resource, keys); err != nil {
+			errs[a.Resource] = err
+			continue
 		}
 		alter = append(alter, a)
 	}
@@ -220,8 +229,7 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 		q := &req.Resources[i]
 		r := kmsg.NewIncrementalAlterConfigsResponseResource()
 		r.ResourceType, r.ResourceName = q.ResourceType, q.ResourceName
-		err := errs[metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}]
-		r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
+		r.ErrorCode, r.ErrorMessage = errs.of(configResource(q.ResourceType, q.ResourceName))
 		resp.Resources = append(resp.Resources, r)
 	}
 	return resp
@@ -229,22 +237,19 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 
 func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
-	errs := map[metadata.ConfigResource]error{}
+	errs := configErrors{}
 	var replace []metadata.ReplaceConfig
 	for i := range req.Resources {
 		q := &req.Resources[i]
-		res := metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}
+		a := metadata.ReplaceConfig{Resource: configResource(q.ResourceType, q.ResourceName)}
 		keys := make([]string, 0, len(q.Configs))
 		for _, cfg := range q.Configs {
 			keys = append(keys, cfg.Name)
-		}
-		if err := b.unalterable(res.Type, res.Name, keys); err != nil {
-			errs[res] = err
-			continue
-		}
-		a := metadata.ReplaceConfig{Resource: res}
-		for _, cfg := range q.Configs {
 			a.Configs = append(a.Configs, metadata.ConfigValue{Key: cfg.Name, Value: cfg.Value})
+		}
+		if err := b.unalterable(a.Resource, keys); err != nil {
+			errs[a.Resource] = err
+			continue
 		}
 		replace = append(replace, a)
 	}
@@ -255,15 +260,14 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 		q := &req.Resources[i]
 		r := kmsg.NewAlterConfigsResponseResource()
 		r.ResourceType, r.ResourceName = q.ResourceType, q.ResourceName
-		err := errs[metadata.ConfigResource{Type: metadata.ResourceType(q.ResourceType), Name: q.ResourceName}]
-		r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
+		r.ErrorCode, r.ErrorMessage = errs.of(configResource(q.ResourceType, q.ResourceName))
 		resp.Resources = append(resp.Resources, r)
 	}
 	return resp
 }
 
 // decideConfigs runs a change of configs and files its errors by resource.
-func (b *Broker) decideConfigs(errs map[metadata.ConfigResource]error, n int, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
+func (b *Broker) decideConfigs(errs configErrors, n int, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
 	if n == 0 {
 		return
 	}

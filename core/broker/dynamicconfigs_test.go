@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
 )
@@ -56,9 +55,7 @@ func TestVerificationOfTransactionsIsTurnedOffAtRunTime(t *testing.T) {
 	c := brokertest.Start(t)
 	s := &script{raw: dial(t, c), ids: map[int64]string{}}
 	createTopic(s.raw, "txns", 2)
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.Version, find.CoordinatorType, find.CoordinatorKeys = 4, 1, []string{"tx"}
-	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](s.raw, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	awaitCoordinator(t, s.raw, txnCoordinator, "tx")
 	p := s.init(4, "tx", 60_000, nobody)
 	write := func(part int32) string {
 		s.produce(10, "tx", p, part, 0)

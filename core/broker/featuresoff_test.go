@@ -116,9 +116,7 @@ func TestTransactionalCommitsNameTopicsByID(t *testing.T) {
 	c := brokertest.Start(t)
 	c.CreateTopic(t, "t", 1)
 	r := dial(t, c)
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.Version, find.CoordinatorKeys = 4, []string{"g"}
-	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](r, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	awaitCoordinator(t, r, groupCoordinator, "g")
 	name := "t"
 	meta := kmsg.NewPtrMetadataRequest()
 	meta.Version, meta.Topics = 12, []kmsg.MetadataRequestTopic{{Topic: &name}}

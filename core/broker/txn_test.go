@@ -178,12 +178,24 @@ func TestASecondProducerFencesTheFirst(t *testing.T) {
 	require.Equal(t, []string{"heir"}, readCommitted(t, c, "t"))
 }
 
+// The kinds of coordinators.
+const (
+	groupCoordinator int8 = 0
+	txnCoordinator   int8 = 1
+)
+
+// awaitCoordinator waits until the coordinator of a group or transactional id is known, and its topic with it.
+func awaitCoordinator(t testing.TB, r *raw, kind int8, key string) {
+	t.Helper()
+	find := kmsg.NewPtrFindCoordinatorRequest()
+	find.Version, find.CoordinatorType, find.CoordinatorKeys = 4, kind, []string{key}
+	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](r, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+}
+
 // openTxn begins a transaction of version 2 over a raw connection and writes a record to each partition of the topic.
 func openTxn(t testing.TB, r *raw, id, topic string, partitions int32) (int64, int16) {
 	t.Helper()
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.Version, find.CoordinatorType, find.CoordinatorKeys = 4, 1, []string{id}
-	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](r, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	awaitCoordinator(t, r, txnCoordinator, id)
 	init := kmsg.NewPtrInitProducerIDRequest()
 	init.Version, init.TransactionalID, init.TransactionTimeoutMillis = 5, &id, 60_000
 	var p *kmsg.InitProducerIDResponse
@@ -267,9 +279,7 @@ func TestOffsetsOfATransactionCountWhenItCommits(t *testing.T) {
 	c := brokertest.Start(t)
 	c.CreateTopic(t, "t", 1)
 	r := dial(t, c)
-	find := kmsg.NewPtrFindCoordinatorRequest()
-	find.Version, find.CoordinatorKeys = 4, []string{"g"}
-	require.Eventually(t, func() bool { return ask[*kmsg.FindCoordinatorResponse](r, find).Coordinators[0].ErrorCode == 0 }, 10*time.Second, 10*time.Millisecond)
+	awaitCoordinator(t, r, groupCoordinator, "g")
 	offset := func(stable bool) (int64, int16) {
 		req := kmsg.NewPtrOffsetFetchRequest()
 		req.Version, req.RequireStable = 8, stable

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"sync"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/txn"
@@ -13,12 +11,7 @@ func (b *Broker) writeTxnMarkers(c call, r kmsg.Request) {
 	req := r.(*kmsg.WriteTxnMarkersRequest)
 	resp := req.ResponseKind().(*kmsg.WriteTxnMarkersResponse)
 	resp.Markers = make([]kmsg.WriteTxnMarkersResponseMarker, len(req.Markers))
-	left := len(req.Markers)
-	if left == 0 {
-		c.reply(resp)
-		return
-	}
-	var mu sync.Mutex
+	answered := afterAll(len(req.Markers), func() { c.reply(resp) })
 	for i := range req.Markers {
 		q, out := &req.Markers[i], &resp.Markers[i]
 		out.ProducerID = q.ProducerID
@@ -41,13 +34,7 @@ func (b *Broker) writeTxnMarkers(c call, r kmsg.Request) {
 				}
 				out.Topics = append(out.Topics, t)
 			}
-			mu.Lock()
-			left--
-			last := left == 0
-			mu.Unlock()
-			if last {
-				c.reply(resp)
-			}
+			answered()
 		})
 	}
 }

@@ -68,6 +68,27 @@ func (c *Coordinator) LeaveGroup(_ RequestContext, req *kmsg.LeaveGroupRequest, 
 	}
 }
 
+// topicOf looks up the topic of a commit, which comes by id (KIP-848) or by name. refused is why its offsets cannot be committed.
+func (c *Coordinator) topicOf(byID bool, name string, id [16]byte) (_ string, _ [16]byte, refused int16) {
+	var ok bool
+	if byID {
+		if name, ok = c.topics.TopicName(id); !ok {
+			refused = codeUnknownTopicID
+		}
+	} else if id, ok = c.topics.TopicID(name); !ok {
+		refused = codeUnknownTopicOrPartition
+	}
+	return name, id, refused
+}
+
+// partitionCode is why the offset of a partition cannot be committed; refused is why those of its topic cannot.
+func (c *Coordinator) partitionCode(refused int16, topic string, partition int32) int16 {
+	if refused == codeNone && !c.topics.PartitionExists(topic, partition) {
+		return codeUnknownTopicOrPartition
+	}
+	return refused
+}
+
 // OffsetCommit handles OffsetCommit, versions 0 to 10. Offsets of partitions that do not exist are refused
 // one by one; the answer comes when the others are durable.
 func (c *Coordinator) OffsetCommit(_ RequestContext, req *kmsg.OffsetCommitRequest, reply func(*kmsg.OffsetCommitResponse)) {
@@ -82,26 +103,12 @@ func (c *Coordinator) OffsetCommit(_ RequestContext, req *kmsg.OffsetCommitReque
 		t, rt := &req.Topics[i], &resp.Topics[i]
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
 		rt.Partitions = make([]kmsg.OffsetCommitResponseTopicPartition, len(t.Partitions))
-		refused := codeNone
-		if req.Version >= 10 { // KIP-848: by topic id
-			name, ok := c.topics.TopicName(t.TopicID)
-			if !ok {
-				refused = codeUnknownTopicID
-			}
-			ev.Names[i], ev.IDs[i] = name, t.TopicID
-		} else {
-			id, ok := c.topics.TopicID(t.Topic)
-			if !ok {
-				refused = codeUnknownTopicOrPartition
-			}
-			ev.Names[i], ev.IDs[i] = t.Topic, id
-		}
+		var refused int16
+		ev.Names[i], ev.IDs[i], refused = c.topicOf(req.Version >= 10, t.Topic, t.TopicID)
 		for j := range t.Partitions {
 			rp := &rt.Partitions[j]
-			rp.Partition, rp.ErrorCode = t.Partitions[j].Partition, refused
-			if refused == codeNone && !c.topics.PartitionExists(ev.Names[i], rp.Partition) {
-				rp.ErrorCode = codeUnknownTopicOrPartition
-			}
+			rp.Partition = t.Partitions[j].Partition
+			rp.ErrorCode = c.partitionCode(refused, ev.Names[i], rp.Partition)
 		}
 	}
 	if code := c.step(req.Group, ev); code != codeNone {
@@ -125,24 +132,14 @@ func (c *Coordinator) TxnOffsetCommit(rc RequestContext, req *kmsg.TxnOffsetComm
 	ev := TxnOffsetCommit{Request: req, Response: resp, Guard: rc.Guard, Waiter: reply, IDs: make([][16]byte, len(req.Topics))}
 	for i := range req.Topics {
 		t, rt := &req.Topics[i], &resp.Topics[i]
-		refused := codeNone
-		if req.Version >= 6 {
-			name, ok := c.topics.TopicName(t.TopicID)
-			if !ok {
-				refused = codeUnknownTopicID
-			}
-			t.Topic, ev.IDs[i] = name, t.TopicID
-		} else {
-			ev.IDs[i], _ = c.topics.TopicID(t.Topic)
-		}
+		var refused int16
+		t.Topic, ev.IDs[i], refused = c.topicOf(req.Version >= 6, t.Topic, t.TopicID)
 		rt.Topic, rt.TopicID = t.Topic, t.TopicID
 		rt.Partitions = make([]kmsg.TxnOffsetCommitResponseTopicPartition, len(t.Partitions))
 		for j := range t.Partitions {
 			rp := &rt.Partitions[j]
-			rp.Partition, rp.ErrorCode = t.Partitions[j].Partition, refused
-			if refused == codeNone && !c.topics.PartitionExists(t.Topic, rp.Partition) {
-				rp.ErrorCode = codeUnknownTopicOrPartition
-			}
+			rp.Partition = t.Partitions[j].Partition
+			rp.ErrorCode = c.partitionCode(refused, t.Topic, rp.Partition)
 		}
 	}
 	if code := c.step(req.Group, ev); code != codeNone {
