@@ -1,7 +1,6 @@
 package converters
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/data"
+	"github.com/moldau-io/moldau/plugins/plugintest"
 )
 
 // transcriptCase is something that Apache Kafka Connect 4.3.1 converted. Data is in the form of its JSON converter with schemas.
@@ -40,20 +40,14 @@ func transcripts(t *testing.T, file string) []transcriptCase {
 }
 
 func configured(t testing.TB, name string, config map[string]string) plugins.Converter {
-	r := plugins.NewRegistry()
-	Register(r)
-	spec, ok := r.Converter(name)
-	require.True(t, ok)
-	cfg, err := spec.Config.Parse(config)
-	require.NoError(t, err)
-	c := spec.New()
-	require.NoError(t, c.Configure(context.Background(), plugins.ConverterEnv{}, cfg, false))
-	return c
+	t.Helper()
+	return plugintest.Converter(t, Register, name, config)
 }
 
 // reference is the converter in whose form the transcripts hold data.
 func reference(t testing.TB) plugins.Converter {
-	return configured(t, "JsonConverter", map[string]string{"replace.null.with.default": "false"})
+	t.Helper()
+	return plugintest.JSONForm(t, Register)
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
@@ -65,39 +59,6 @@ func input(t *testing.T, raw json.RawMessage) (*data.Schema, data.Value) {
 	s, v, err := reference(t).ToData(context.Background(), "", raw)
 	require.NoError(t, err)
 	return s, v
-}
-
-// sameNumbers makes JSON comparable however its numbers are written.
-func sameNumbers(t *testing.T, text []byte) any {
-	if isNull(text) {
-		return nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var v any
-	require.NoError(t, dec.Decode(&v), string(text))
-	var walk func(v any) any
-	walk = func(v any) any {
-		switch x := v.(type) {
-		case json.Number:
-			if n, err := strconv.ParseInt(string(x), 10, 64); err == nil && (n > 1<<53 || n < -1<<53) {
-				return string(x)
-			}
-			f, err := x.Float64()
-			require.NoError(t, err)
-			return f
-		case map[string]any:
-			for k := range x {
-				x[k] = walk(x[k])
-			}
-		case []any:
-			for i := range x {
-				x[i] = walk(x[i])
-			}
-		}
-		return v
-	}
-	return walk(v)
 }
 
 func TestJSONIsThatOfKafkaConnect(t *testing.T) {
@@ -118,7 +79,7 @@ func TestJSONIsThatOfKafkaConnect(t *testing.T) {
 					return
 				}
 				if s == nil { // a HashMap has its own order
-					require.Equal(t, sameNumbers(t, []byte(*c.Want.Text)), sameNumbers(t, b))
+					require.Equal(t, plugintest.Numbers(t, []byte(*c.Want.Text)), plugintest.Numbers(t, b))
 					return
 				}
 				require.Equal(t, *c.Want.Text, string(b))
@@ -134,7 +95,7 @@ func TestJSONIsThatOfKafkaConnect(t *testing.T) {
 			require.NoError(t, err, c.Text)
 			got, err := reference(t).FromData(ctx, nil, "t", s, v)
 			require.NoError(t, err)
-			require.Equal(t, sameNumbers(t, c.Want.Data), sameNumbers(t, got), c.Text)
+			require.Equal(t, plugintest.Numbers(t, c.Want.Data), plugintest.Numbers(t, got), c.Text)
 		})
 	}
 }
@@ -162,7 +123,7 @@ func TestTextIsThatOfKafkaConnect(t *testing.T) {
 		} else {
 			got, err := reference(t).FromData(ctx, nil, "t", s, v)
 			require.NoError(t, err, c.Text)
-			require.Equal(t, sameNumbers(t, c.Want.Data), sameNumbers(t, got), c.Text)
+			require.Equal(t, plugintest.Numbers(t, c.Want.Data), plugintest.Numbers(t, got), c.Text)
 		}
 		if c.Want.Back != nil {
 			require.Equal(t, *c.Want.Back, string(AppendValueText(nil, s, v)), c.Text)

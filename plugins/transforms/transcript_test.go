@@ -1,12 +1,10 @@
 package transforms
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/converters"
+	"github.com/moldau-io/moldau/plugins/plugintest"
 )
 
 // transcript is what Apache Kafka Connect 4.3.1 and Debezium 3.6.1 made of records: each case has a transform, its configuration, a
@@ -46,52 +45,6 @@ type transcriptRecord struct {
 	} `json:"headers"`
 }
 
-// jsonForm is the converter that the transcript was made with.
-func jsonForm(t *testing.T) plugins.Converter {
-	r := plugins.NewRegistry()
-	converters.Register(r)
-	spec, ok := r.Converter("JsonConverter")
-	require.True(t, ok)
-	c := spec.New()
-	cfg, err := spec.Config.Parse(map[string]string{"replace.null.with.default": "false"})
-	require.NoError(t, err)
-	require.NoError(t, c.Configure(context.Background(), plugins.ConverterEnv{}, cfg, false))
-	return c
-}
-
-// plain makes numbers comparable however they are written.
-func plain(t *testing.T, text []byte) any {
-	if text == nil {
-		return nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var v any
-	require.NoError(t, dec.Decode(&v), string(text))
-	var walk func(v any) any
-	walk = func(v any) any {
-		switch x := v.(type) {
-		case json.Number:
-			if n, err := strconv.ParseInt(string(x), 10, 64); err == nil && (n > 1<<53 || n < -1<<53) {
-				return string(x)
-			}
-			f, err := x.Float64()
-			require.NoError(t, err)
-			return f
-		case map[string]any:
-			for k := range x {
-				x[k] = walk(x[k])
-			}
-		case []any:
-			for i := range x {
-				x[i] = walk(x[i])
-			}
-		}
-		return v
-	}
-	return walk(v)
-}
-
 // better are the cases in which the original fails without need, and we do what was asked for.
 var better = map[string]string{
 	"mask {'fields': 'id,name,n,f,d,ok,ts,day,dec,arr,m,i8,i16'}": "a decimal is masked by the zero of its scale",
@@ -106,7 +59,7 @@ func TestRecordsComeOutAsKafkaConnectAndDebeziumMakeThem(t *testing.T) {
 	require.NoError(t, err)
 	var tr transcript
 	require.NoError(t, json.Unmarshal(b, &tr))
-	form := jsonForm(t)
+	form := plugintest.JSONForm(t, converters.Register)
 	ctx := context.Background()
 	reg := plugins.NewRegistry()
 	Register(reg)
@@ -171,14 +124,14 @@ func TestRecordsComeOutAsKafkaConnectAndDebeziumMakeThem(t *testing.T) {
 			} {
 				have, err := part.have()
 				require.NoError(t, err)
-				require.Equal(t, plain(t, value(part.want)), plain(t, have), part.name)
+				require.Equal(t, plugintest.Numbers(t, value(part.want)), plugintest.Numbers(t, have), part.name)
 			}
 			require.Len(t, rec.Headers, len(c.Want.Headers))
 			for i, h := range c.Want.Headers {
 				require.Equal(t, h.Key, rec.Headers[i].Key)
 				have, err := form.FromData(ctx, nil, "", rec.Headers[i].Schema, rec.Headers[i].Value)
 				require.NoError(t, err)
-				require.Equal(t, plain(t, value(h.Value)), plain(t, have))
+				require.Equal(t, plugintest.Numbers(t, value(h.Value)), plugintest.Numbers(t, have))
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/converters"
+	"github.com/moldau-io/moldau/plugins/plugintest"
 )
 
 // Golden compares what a connector writes with what Debezium on Kafka Connect wrote for the same workload: every key, value, schema and
@@ -92,7 +93,7 @@ func (g *Golden) Load(t testing.TB, name string) Records {
 // Render writes records with JsonConverter and schemas, as Debezium's were.
 func (g *Golden) Render(t testing.TB, recs []plugins.SourceRecord) Records {
 	t.Helper()
-	kc, vc := jsonConverter(t, true), jsonConverter(t, false)
+	conv := plugintest.Converter(t, converters.Register, "org.apache.kafka.connect.json.JsonConverter", map[string]string{"schemas.enable": "true", "replace.null.with.default": "false"})
 	split := func(b []byte) (schema, payload any) {
 		if b == nil {
 			return nil, nil
@@ -112,20 +113,20 @@ func (g *Golden) Render(t testing.TB, recs []plugins.SourceRecord) Records {
 				hs = append(hs, h.Key)
 				continue
 			}
-			b, err := kc.FromData(context.Background(), nil, r.Topic, h.Schema, h.Value)
+			b, err := conv.FromData(context.Background(), nil, r.Topic, h.Schema, h.Value)
 			require.NoError(t, err)
 			_, p := split(b)
 			hs = append(hs, h.Key+"="+compact(t, p))
 		}
 		f.Headers = strings.Join(hs, " ")
 		if !r.Key.IsNull() {
-			b, err := kc.FromData(context.Background(), nil, r.Topic, r.KeySchema, r.Key)
+			b, err := conv.FromData(context.Background(), nil, r.Topic, r.KeySchema, r.Key)
 			require.NoError(t, err)
 			s, p := split(b)
 			f.KeySchema, f.Key = g.text(t, s), g.text(t, p)
 		}
 		if !r.Value.IsNull() {
-			b, err := vc.FromData(context.Background(), nil, r.Topic, r.ValueSchema, r.Value)
+			b, err := conv.FromData(context.Background(), nil, r.Topic, r.ValueSchema, r.Value)
 			require.NoError(t, err, "%s", r.Value)
 			s, p := split(b)
 			f.ValueSchema, f.Value = g.text(t, g.cleanSchema(table, s)), g.text(t, short(g.clean(table, p)))
@@ -133,19 +134,6 @@ func (g *Golden) Render(t testing.TB, recs []plugins.SourceRecord) Records {
 		out[table] = append(out[table], f)
 	}
 	return out
-}
-
-func jsonConverter(t testing.TB, key bool) *converters.JSONConverter {
-	t.Helper()
-	reg := plugins.NewRegistry()
-	converters.Register(reg)
-	spec, ok := reg.Converter("org.apache.kafka.connect.json.JsonConverter")
-	require.True(t, ok)
-	v, err := spec.Config.Parse(map[string]string{"schemas.enable": "true", "replace.null.with.default": "false"})
-	require.NoError(t, err)
-	c := converters.NewJSONConverter()
-	require.NoError(t, c.Configure(context.Background(), plugins.ConverterEnv{}, v, key))
-	return c
 }
 
 // clean drops from an event what cannot be equal: times, positions, deviations.

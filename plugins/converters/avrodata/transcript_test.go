@@ -1,7 +1,6 @@
 package avrodata_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -11,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/converters"
 	"github.com/moldau-io/moldau/plugins/converters/avrodata"
+	"github.com/moldau-io/moldau/plugins/plugintest"
 	"github.com/moldau-io/moldau/schemaregistry/avro"
 )
 
@@ -57,50 +56,6 @@ func configOf(c map[string]string) avrodata.Config {
 	return cfg
 }
 
-func jsonForm(t *testing.T) plugins.Converter {
-	r := plugins.NewRegistry()
-	converters.Register(r)
-	spec, ok := r.Converter("JsonConverter")
-	require.True(t, ok)
-	c := spec.New()
-	cfg, err := spec.Config.Parse(map[string]string{"replace.null.with.default": "false"})
-	require.NoError(t, err)
-	require.NoError(t, c.Configure(context.Background(), plugins.ConverterEnv{}, cfg, false))
-	return c
-}
-
-func plain(t *testing.T, text []byte) any {
-	if len(text) == 0 || string(text) == "null" {
-		return nil
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var v any
-	require.NoError(t, dec.Decode(&v), string(text))
-	var walk func(v any) any
-	walk = func(v any) any {
-		switch x := v.(type) {
-		case json.Number:
-			if n, err := strconv.ParseInt(string(x), 10, 64); err == nil && (n > 1<<53 || n < -1<<53) {
-				return string(x)
-			}
-			f, err := x.Float64()
-			require.NoError(t, err)
-			return f
-		case map[string]any:
-			for k := range x {
-				x[k] = walk(x[k])
-			}
-		case []any:
-			for i := range x {
-				x[i] = walk(x[i])
-			}
-		}
-		return v
-	}
-	return walk(v)
-}
-
 // sameText shows only where two long texts part.
 func sameText(t *testing.T, want, have string) {
 	t.Helper()
@@ -127,7 +82,7 @@ func TestSchemasAndBytesAreConfluents(t *testing.T) {
 	var cases []transcriptCase
 	require.NoError(t, json.Unmarshal(b, &cases))
 	ctx := context.Background()
-	form := jsonForm(t)
+	form := plugintest.JSONForm(t, converters.Register)
 	for i, c := range cases {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			cfg := configOf(c.Config)
@@ -172,12 +127,12 @@ func TestSchemasAndBytesAreConfluents(t *testing.T) {
 			v, err := d.Decode(bin)
 			require.NoError(t, err, schemaText)
 			if v.IsNull() {
-				require.Nil(t, plain(t, c.Want.Back))
+				require.Nil(t, plugintest.Numbers(t, c.Want.Back))
 				return
 			}
 			got, err := form.FromData(ctx, nil, "", d.Schema(), v)
 			require.NoError(t, err)
-			require.Equal(t, plain(t, c.Want.Back), plain(t, got), schemaText)
+			require.Equal(t, plugintest.Numbers(t, c.Want.Back), plugintest.Numbers(t, got), schemaText)
 		})
 	}
 }
