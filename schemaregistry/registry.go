@@ -329,6 +329,9 @@ func (r *Registry) failure(what string, err error) error {
 		r.opts.Logger.Warn("write to the schemas topic timed out", "operation", what, "error", err)
 		return errorf(50002, "%s operation timed out", what)
 	}
+	if errors.Is(err, context.Canceled) { // the client went away and reads no answer; whether the write arrived, who reads the topic sees
+		return errorf(50002, "%s operation timed out", what)
+	}
 	r.opts.Logger.Error("write to the schemas topic failed", "operation", what, "error", err)
 	return errorf(50001, "%s operation failed while writing to the Kafka store", what)
 }

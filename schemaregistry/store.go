@@ -252,7 +252,11 @@ func (s *store) append(ctx context.Context, at int64, records []Record) (int64, 
 				return 0, fmt.Errorf("write to the schemas topic: %w", err)
 			}
 		case <-ctx.Done(): // the write may still arrive; whoever reads it next will see it
-			return 0, fmt.Errorf("write to the schemas topic: %w", errTimeout)
+			err := ctx.Err()
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = errTimeout
+			}
+			return 0, fmt.Errorf("write to the schemas topic: %w", err)
 		}
 	}
 	return list[len(list)-1].Offset, nil

@@ -86,6 +86,9 @@ func (p *errorPolicy) retry(ctx context.Context, stage string, err error, f func
 		if limit >= 0 {
 			d = min(d, limit-time.Since(start))
 		}
+		if e := ctx.Err(); e != nil {
+			return e
+		}
 		// A task that waits is still RUNNING: this is where one sees what for.
 		p.logger.Warn("a record is tried again", "stage", stage, "delay", d.Round(time.Millisecond), "error", p.secrets.clean(err.Error()))
 		if e := sleep(ctx, max(d, time.Millisecond)); e != nil {
