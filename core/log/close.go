@@ -52,7 +52,7 @@ func (d *Dir) closeClean() (map[topicPartition]int64, error) {
 	p := d.progress("closing partitions", len(logs))
 	defer p.stop()
 	closings := make([]closing, len(logs))
-	st := newSettlement(d)
+	st := newSettlement(d, "close")
 	err := d.each(logs, func(i int, l *Log) error {
 		defer p.done.Add(1)
 		return closings[i].begin(l, st)
@@ -124,7 +124,8 @@ func (c *closing) begin(l *Log, s *settlement) error {
 	if err != nil {
 		return err
 	}
-	if written {
+	if written != nil {
+		written(false) // nobody else writes the file any more
 		s.replace(l.file(fileEpochs))
 		s.dir(l.dirPath())
 	}

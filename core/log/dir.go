@@ -145,7 +145,7 @@ func (d *Dir) load() error {
 	}
 	var g errgroup.Group
 	g.SetLimit(d.opts.RecoveryThreads)
-	st, configs := newSettlement(d), map[string]*topicConfig{}
+	st, configs := newSettlement(d, "open"), map[string]*topicConfig{}
 	progress := d.progress("loading partitions", len(entries))
 	defer progress.stop()
 	for _, e := range entries {

@@ -28,9 +28,19 @@ type EpochEntry struct {
 // it is extended by appends and cut by truncation. Its file is written by checkpoints: recovery brings an older one up to date
 // from the batches after the recovery point.
 type epochCache struct {
+	// fileMu is held by the one that replaces the file, which may take a sync; it is taken before mu, and after Log.mu.
+	fileMu sync.Mutex
+
 	mu      sync.Mutex
 	entries []EpochEntry
 	dirty   bool // the file is behind
+	changes int  // so far
+}
+
+// changed notes that the file is behind. Call with mu held.
+func (c *epochCache) changed() {
+	c.dirty = true
+	c.changes++
 }
 
 func (c *epochCache) latest() int32 {
@@ -57,7 +67,7 @@ func (c *epochCache) assign(epoch int32, offset int64) bool {
 		c.entries = c.entries[:n-1]
 	}
 	c.entries = append(c.entries, EpochEntry{epoch, offset})
-	c.dirty = true
+	c.changed()
 	return true
 }
 
@@ -88,7 +98,8 @@ func (c *epochCache) truncateEnd(end int64) {
 	defer c.mu.Unlock()
 	i := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].StartOffset >= end })
 	if i < len(c.entries) {
-		c.entries, c.dirty = c.entries[:i], true
+		c.entries = c.entries[:i]
+		c.changed()
 	}
 }
 
@@ -104,7 +115,8 @@ func (c *epochCache) truncateStart(start int64) {
 		return
 	}
 	c.entries = slices.Delete(c.entries, 0, i-1)
-	c.entries[0].StartOffset, c.dirty = start, true
+	c.entries[0].StartOffset = start
+	c.changed()
 }
 
 // lower moves the start of an epoch down to a batch that has it: the file is from before a truncation and what was written after it.
@@ -113,7 +125,8 @@ func (c *epochCache) lower(epoch int32, offset int64) {
 	defer c.mu.Unlock()
 	for i := range c.entries {
 		if e := &c.entries[i]; e.Epoch == epoch && e.StartOffset > offset && (i == 0 || c.entries[i-1].StartOffset < offset) {
-			e.StartOffset, c.dirty = offset, true
+			e.StartOffset = offset
+			c.changed()
 		}
 	}
 }
@@ -122,7 +135,8 @@ func (c *epochCache) lower(epoch int32, offset int64) {
 func (c *epochCache) replace(es []EpochEntry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.entries, c.dirty = es, true
+	c.entries = es
+	c.changed()
 }
 
 func (c *epochCache) snapshot() []EpochEntry {
@@ -165,31 +179,66 @@ func (c *epochCache) load(fsys FS, dir string) (found bool, err error) {
 	return true, nil
 }
 
-// flush writes the checkpoint when the cache has changed.
+// flush replaces the file when the cache has changed.
 func (c *epochCache) flush(fsys FS, dir string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.dirty {
+	c.fileMu.Lock()
+	defer c.fileMu.Unlock()
+	p, changes := c.behind()
+	if p == nil {
 		return nil
 	}
-	if err := replaceFile(fsys, filepath.Join(dir, fileEpochs), c.format()); err != nil {
+	if err := replaceFile(fsys, filepath.Join(dir, fileEpochs), p); err != nil {
 		return fmt.Errorf("write leader epochs: %w", err)
 	}
-	c.dirty = false
+	c.caughtUp(changes)
 	return nil
 }
 
-// writeAside writes the temporary file that is to take the place of the checkpoint, without syncing it, when the cache has changed.
-func (c *epochCache) writeAside(fsys FS, dir string) (written bool, err error) {
+// isBehind says whether the file is.
+func (c *epochCache) isBehind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dirty
+}
+
+// behind is what the file should hold, and after how many changes, when that is not what it holds. Call with fileMu held.
+func (c *epochCache) behind() (p []byte, changes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.dirty {
-		return false, nil
+		return nil, 0
 	}
-	if err := writeFile(fsys, filepath.Join(dir, fileEpochs)+suffixTmp, c.format(), false); err != nil {
-		return false, fmt.Errorf("write leader epochs: %w", err)
+	return c.format(), c.changes
+}
+
+// caughtUp says that the file holds what was there after so many changes. Call with fileMu held.
+func (c *epochCache) caughtUp(changes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == changes {
+		c.dirty = false
 	}
-	return true, nil
+}
+
+// writeAside writes the temporary file that is to take the place of the file, without syncing it, when the cache has changed. From then
+// on fileMu is held until done is called, which is told whether it took its place.
+func (c *epochCache) writeAside(fsys FS, dir string) (done func(ok bool), err error) {
+	c.fileMu.Lock()
+	p, changes := c.behind()
+	if p == nil {
+		c.fileMu.Unlock()
+		return nil, nil
+	}
+	if err := writeFile(fsys, filepath.Join(dir, fileEpochs)+suffixTmp, p, false); err != nil {
+		c.fileMu.Unlock()
+		return nil, fmt.Errorf("write leader epochs: %w", err)
+	}
+	return func(ok bool) {
+		if ok {
+			c.caughtUp(changes)
+		}
+		c.fileMu.Unlock()
+	}, nil
 }
 
 func (c *epochCache) format() []byte {

@@ -26,46 +26,6 @@ func (d *Dir) checkpoint() error {
 	return errors.Join(d.checkpointRecovery(), d.checkpointStarts(), d.checkpointCleaner())
 }
 
-// recoveryPoint makes the indexes of sealed segments durable and returns the offset below which a crash leaves nothing to
-// recover.
-func (l *Log) recoveryPoint() (int64, error) {
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return 0, nil
-	}
-	pending := slices.Clone(l.unsyncedIdx)
-	point := min(l.synced.Load(), l.recoveryCap.Load())
-	l.unpinIdle()
-	l.mu.Unlock()
-	if err := l.epochs.flush(l.d.fs, l.dirPath()); err != nil {
-		if l.isClosed() {
-			return 0, nil // deleted meanwhile
-		}
-		return 0, l.d.fail(err)
-	}
-	if len(pending) == 0 {
-		return point, nil
-	}
-	err := l.syncIndexes(pending)
-	if err == nil {
-		err = l.d.fs.SyncDir(l.dirPath())
-	}
-	if err != nil {
-		if l.isClosed() {
-			return 0, nil
-		}
-		return 0, l.d.broken(err)
-	}
-	l.mu.Lock()
-	l.unsyncedIdx = slices.DeleteFunc(l.unsyncedIdx, func(s *segment) bool { return slices.Contains(pending, s) })
-	for _, s := range l.unsyncedIdx {
-		point = min(point, s.base) // sealed meanwhile
-	}
-	l.mu.Unlock()
-	return min(point, l.recoveryCap.Load()), nil
-}
-
 // unpinIdle hands the file of the active segment to the clock when nothing was written since the last call: the files of ten thousand
 // partitions that once were written to need not be open. The next append opens it again. Call with mu held.
 func (l *Log) unpinIdle() {
@@ -89,31 +49,6 @@ func (l *Log) isClosed() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.closed
-}
-
-// checkpointRecovery writes the recovery points.
-func (d *Dir) checkpointRecovery() error {
-	d.checkpointMu.Lock()
-	defer d.checkpointMu.Unlock()
-	if d.checkpointed {
-		return ErrClosed
-	}
-	m := make(map[topicPartition]int64, len(d.recoveryFile))
-	for _, l := range d.list() {
-		p, err := l.recoveryPoint()
-		if err != nil {
-			return fmt.Errorf("checkpoint recovery points: %w", err)
-		}
-		m[topicPartition{l.topic, l.partition}] = p
-	}
-	if maps.Equal(m, d.recoveryFile) {
-		return nil
-	}
-	if err := d.writeOffsets(fileRecoveryPoint, m); err != nil {
-		return d.fail(err)
-	}
-	d.recoveryFile = m
-	return nil
 }
 
 // checkpointStarts writes the start offsets that are not those of the first segment.

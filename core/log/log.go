@@ -468,15 +468,3 @@ func (l *Log) Roll() error {
 	l.d.syncer.kick(l)
 	return nil
 }
-
-// syncIndexes makes the index files of sealed segments durable; the recovery point may pass them only then.
-func (l *Log) syncIndexes(segs []*segment) error {
-	for _, s := range segs {
-		for _, suffix := range []string{suffixIndex, suffixTimeIndex, suffixTxnIndex} {
-			if err := syncFile(l.d.fs, s.path(suffix)); err != nil {
-				return fmt.Errorf("sync index: %w", err)
-			}
-		}
-	}
-	return nil
-}

@@ -29,7 +29,7 @@ type scene struct {
 // sceneLog has keys 0 to 9 in turn, a committed and an aborted transaction in each segment, and a tombstone; all of it is synced, and
 // the recovery point is at its end.
 func sceneLog(t require.TestingT, fs *memFS, cfg Config) (*Dir, *Log) {
-	d, err := OpenDir("/log", Options{FS: fs})
+	d, err := OpenDir("/log", Options{FS: fs, settling: fs.settle})
 	require.NoError(t, err)
 	l, err := d.Create("t", 0, [16]byte{1}, cfg)
 	require.NoError(t, err)
@@ -398,7 +398,7 @@ func (sc scene) crashed(j *judge, fs *memFS, seed, files, dirs int, ignore func(
 }
 
 func (sc scene) open(fs *memFS) (*Dir, error) {
-	return OpenDir("/log", Options{FS: fs, Config: func(string) (Config, bool) { return sc.cfg, true }})
+	return OpenDir("/log", Options{FS: fs, settling: fs.settle, Config: func(string) (Config, bool) { return sc.cfg, true }})
 }
 
 // judged runs fn and returns what it found wrong.

@@ -50,10 +50,6 @@ func TestOpeningAndClosingManyPartitionsTouchesNoMoreThanNeeded(t *testing.T) {
 				res := mustAppend(t, l, records(1, producer(1, 0, 0)))
 				require.NoError(t, l.WaitDurable(t.Context(), res.LastOffset))
 			}
-			require.NoError(t, d.checkpoint())
-			counts()
-			require.NoError(t, d.Close())
-
 			all := func(c map[string]int) (n int) {
 				for kind, k := range c {
 					if len(kind) >= 4 && kind[:4] == "sync" {
@@ -62,7 +58,20 @@ func TestOpeningAndClosingManyPartitionsTouchesNoMoreThanNeeded(t *testing.T) {
 				}
 				return n
 			}
+			counts()
+			require.NoError(t, d.checkpoint())
 			c := counts()
+			if tree {
+				require.LessOrEqual(t, all(c), few, "a checkpoint syncs the leader epochs of all at once: %v", c)
+			} else {
+				require.LessOrEqual(t, all(c), 2*n+few, "a file and a folder: %v", c)
+			}
+			require.NoError(t, d.checkpoint())
+			c = counts()
+			require.LessOrEqual(t, all(c), few, "nothing is behind: %v", c)
+			require.LessOrEqual(t, c["open"], few, "%v", c)
+			require.NoError(t, d.Close())
+			c = counts()
 			if tree {
 				require.LessOrEqual(t, all(c), few, "an orderly stop syncs all at once: %v", c)
 			} else {
@@ -170,5 +179,32 @@ func BenchmarkOpenManyPartitions(b *testing.B) {
 			require.NoError(b, d.Close())
 			b.ReportMetric(float64(time.Since(began).Milliseconds()), fmt.Sprintf("ms/close,clean=%v", clean))
 		}
+	}
+}
+
+// BenchmarkCheckpointManyPartitions is the first checkpoint after a process was killed whose partitions were all written to.
+func BenchmarkCheckpointManyPartitions(b *testing.B) {
+	const n = 10_000
+	for b.Loop() {
+		b.StopTimer()
+		dir := b.TempDir()
+		d, err := OpenDir(dir, Options{Durability: DurabilityOS})
+		require.NoError(b, err)
+		for i := range n {
+			l, err := d.Create(fmt.Sprint("topic", i/100), int32(i%100), [16]byte{1}, DefaultConfig())
+			require.NoError(b, err)
+			_, err = l.Append(records(1, producer(1, 0, 0)), AppendOptions{})
+			require.NoError(b, err)
+		}
+		d.syncer.stop()
+		require.NoError(b, d.lock.Close())
+		d, err = OpenDir(dir, Options{})
+		require.NoError(b, err)
+		b.StartTimer()
+		require.NoError(b, d.checkpoint())
+		b.StopTimer()
+		d.syncer.stop()
+		require.NoError(b, d.lock.Close())
+		b.StartTimer()
 	}
 }

@@ -42,6 +42,8 @@ type memFS struct {
 	ignore func(site string) bool
 	seen   map[string][]int
 	locked map[string]bool
+	// settling is what the settlement under way is for.
+	settling string
 	// tree says that it can sync all at once.
 	tree bool
 }
@@ -122,6 +124,9 @@ func (m *memFS) syncOp(kind, name string) (skip bool, err error) {
 		return false, m.op(kind, name)
 	}
 	site := syncSite(kind)
+	if m.settling != "" && strings.Contains(site, "(*settlement)") {
+		site += " for " + m.settling
+	}
 	if m.seen != nil {
 		m.seen[site] = append(m.seen[site], m.ops+1)
 	}
@@ -152,6 +157,13 @@ func syncSite(kind string) string {
 		}
 	}
 	return site
+}
+
+// settle is an Options.settling: it tells sites apart that are one place in the package.
+func (m *memFS) settle(what string) {
+	m.mu.Lock()
+	m.settling = what
+	m.mu.Unlock()
 }
 
 // grow takes room for a file that becomes larger or smaller; short is how many bytes of want there are.

@@ -32,7 +32,8 @@ type Options struct {
 	DisableCleaner           bool          // log.cleaner.enable=false
 	MaxDecompressedBatchSize int           // bytes a client's batch may decompress to, batch.MaxDecompressed
 
-	treeSyncFrom int // treeSyncFrom; tests set it
+	treeSyncFrom int               // treeSyncFrom; tests set it
+	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
 	// OnSync is told of each sync of a partition: its duration and result. It must not block.
 	OnSync func(took time.Duration, err error)

@@ -26,8 +26,9 @@ var sabotageTries = flag.Int("crash.sabotage", 0, "histories per sync that the s
 var needless = map[string]string{
 	"sync .index.tmp < writeFile < (*segment).writeBeside < (*segment).writeIndexes < (*segment).rebuild":              damagedIndex,
 	"sync .index.cleaned.tmp < writeFile < (*segment).writeBeside < (*segment).writeIndexes < (*segmentWriter).finish": damagedIndex,
-	"sync .index.tmp < syncFile < (*settlement).commit.func1":                                                          damagedIndex,
-	"sync leader-epoch-checkpoint.tmp < syncFile < (*settlement).commit.func1":                                         damagedEpochs,
+	"sync .index.tmp < syncFile < (*settlement).commit.func1 for open":                                                 damagedIndex,
+	"sync leader-epoch-checkpoint.tmp < syncFile < (*settlement).commit.func1 for close":                               damagedEpochs,
+	"sync leader-epoch-checkpoint.tmp < syncFile < (*settlement).commit.func1 for checkpoint":                          damagedEpochs,
 	"sync .kafka_cleanshutdown.tmp < writeFile < replaceFile < (*Dir).leaveCleanMarker":                                "that the marker is there counts; without its content only the broker epoch is unknown",
 	"sync .log < (*Log).salvage": "reindex syncs the file once more",
 	"sync cleaner-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).writeCleaner":              damagedCheckpoint,
@@ -35,10 +36,8 @@ var needless = map[string]string{
 	"sync recovery-point-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).checkpointRecovery": damagedCheckpoint,
 	"sync recovery-point-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).forgetCheckpoints":  damagedCheckpoint,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).cutTo":                       damagedEpochs,
-	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).recoveryPoint":               damagedEpochs,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).resetTo":                     damagedEpochs,
 	"syncdir < (*Dir).Delete":                                                                     "the checkpoints that are written right after are in the same directory",
-	"syncdir < (*Log).recoveryPoint":                                                              "a segment without its index files is recovered",
 	"syncdir < (*Log).finishSwaps #2":                                                             swapStands,
 	"syncdir < (*Log).rewrite #2":                                                                 swapStands,
 	"syncdir < (*Log).swap.func1 < (*Log).swap #3":                                                swapStands,
@@ -63,13 +62,13 @@ const (
 
 // noticedAtOnce are the places that every test run tries.
 var noticedAtOnce = map[string]bool{
-	"sync .log < (*Log).syncNow":                      true,
-	"syncdir < (*Log).syncNow":                        true,
-	"syncdir < (*Log).syncFolder":                     true,
-	"syncdir < (*Dir).takeCleanMarker":                true,
-	"syncdir < (*Dir).make":                           true,
-	"sync .log.cleaned < (*segmentWriter).finish":     true,
-	"sync .timeindex < syncFile < (*Log).syncIndexes": true,
+	"sync .log < (*Log).syncNow":                                             true,
+	"syncdir < (*Log).syncNow":                                               true,
+	"syncdir < (*Log).syncFolder":                                            true,
+	"syncdir < (*Dir).takeCleanMarker":                                       true,
+	"syncdir < (*Dir).make":                                                  true,
+	"sync .log.cleaned < (*segmentWriter).finish":                            true,
+	"sync .timeindex < syncFile < (*settlement).commit.func1 for checkpoint": true,
 }
 
 var lineNumber = regexp.MustCompile(`:\d+`)

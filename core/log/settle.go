@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
 
 // A settlement collects what many partitions have to make durable, so that it is done together: opening and closing a directory
-// of ten thousand partitions is bound by syncs, and a sync costs much the same whether it carries one file or all of them. Contents
+// of ten thousand partitions is bound by syncs, as is a checkpoint of them, and a sync costs much the same whether it carries one file or all of them. Contents
 // come first, then temporary files get their names, then folders are synced; within each of the three there is no order.
 type settlement struct {
-	d *Dir
+	d    *Dir
+	what string // what it is for: "open", "close", "checkpoint"
 
 	mu      sync.Mutex
 	files   []string
@@ -31,7 +34,9 @@ type treeSyncer interface {
 // left there.
 const treeSyncFrom = 64
 
-func newSettlement(d *Dir) *settlement { return &settlement{d: d, dirs: map[string]bool{}} }
+func newSettlement(d *Dir, what string) *settlement {
+	return &settlement{d: d, what: what, dirs: map[string]bool{}}
+}
 
 // file has a file synced; one that is gone by then is none.
 func (s *settlement) file(name string) {
@@ -93,6 +98,10 @@ func (s *settlement) has(name string, p []byte) bool {
 
 // commit makes it all durable.
 func (s *settlement) commit() error {
+	if fn := s.d.opts.settling; fn != nil {
+		fn(s.what)
+		defer fn("")
+	}
 	tree, err := s.tree(len(s.files) + len(s.open) + len(s.dirs))
 	if err != nil {
 		return err
@@ -115,7 +124,10 @@ func (s *settlement) commit() error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := s.all(s.renames, func(name string) error { return s.d.fs.Rename(name+suffixTmp, name) }); err != nil {
+	err = s.all(s.renames, func(name string) error {
+		return s.unlessGone(filepath.Dir(name), s.d.fs.Rename(name+suffixTmp, name))
+	})
+	if err != nil {
 		return err
 	}
 	if tree && len(s.renames) == 0 {
@@ -128,11 +140,25 @@ func (s *settlement) commit() error {
 	for name := range s.dirs {
 		dirs = append(dirs, name)
 	}
-	return s.all(dirs, s.d.fs.SyncDir)
+	return s.all(dirs, func(name string) error { return s.unlessGone(name, s.d.fs.SyncDir(name)) })
 }
 
-// tree syncs the whole file system if that pays for n syncs.
+// unlessGone is err, but nil when it comes from the folder being gone: its partition was deleted during a checkpoint.
+func (s *settlement) unlessGone(dir string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, serr := s.d.fs.Stat(dir); errors.Is(serr, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	return err
+}
+
+// tree syncs the whole file system if that pays for n syncs, but not for a checkpoint when records are left to the operating system:
+// once a minute all of them would be written.
 func (s *settlement) tree(n int) (done bool, err error) {
+	if s.what == "checkpoint" && s.d.opts.Durability == DurabilityOS {
+		return false, nil
+	}
 	if ts, ok := s.d.fs.(treeSyncer); ok && n >= s.d.opts.treeSyncFrom {
 		return ts.SyncTree(s.d.path)
 	}
