@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau"
+	"github.com/moldau-io/moldau/internal/compat/compattest"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
@@ -34,7 +35,8 @@ type family struct {
 // TestDashboardsFindTheirMetrics runs a hub with a topic, a group and a connector, scrapes it as Prometheus does, and looks for every name of the
 // public dashboards; and docs/metrics.md lists what there is.
 func TestDashboardsFindTheirMetrics(t *testing.T) {
-	ep := startHub(t)
+	ep := compattest.StartHub(t, moldau.Sources{DataDir: t.TempDir(), Set: []string{"broker.listeners=PLAINTEXT://127.0.0.1:0", "registry.listeners=http://127.0.0.1:0",
+		"connect.listeners=http://127.0.0.1:0", "admin.listeners=http://127.0.0.1:0", "broker.group.initial.rebalance.delay.ms=0", "admin.log.level=error"}})
 	work(t, ep)
 	var served map[string]family
 	asked := map[string]bool{}
@@ -77,29 +79,6 @@ func TestDashboardsFindTheirMetrics(t *testing.T) {
 		return
 	}
 	require.Equal(t, want, string(written), "docs/metrics.md is stale: go test ./internal/compat/dashboards -args -update")
-}
-
-func startHub(t *testing.T) moldau.Endpoints {
-	cfg, err := moldau.Load(moldau.Sources{DataDir: t.TempDir(), Set: []string{"broker.listeners=PLAINTEXT://127.0.0.1:0", "registry.listeners=http://127.0.0.1:0",
-		"connect.listeners=http://127.0.0.1:0", "admin.listeners=http://127.0.0.1:0", "broker.group.initial.rebalance.delay.ms=0", "admin.log.level=error"}})
-	require.NoError(t, err)
-	node, err := moldau.New(cfg)
-	require.NoError(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- node.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-ended)
-	})
-	select {
-	case <-node.Ready():
-	case err := <-ended:
-		require.NoError(t, err)
-	case <-time.After(time.Minute):
-		t.Fatal("the hub does not come up")
-	}
-	return node.Endpoints()
 }
 
 // work makes the hub do what its metrics count.

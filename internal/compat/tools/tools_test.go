@@ -1,7 +1,6 @@
 package tools
 
 import (
-	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/moldau-io/moldau"
+	"github.com/moldau-io/moldau/internal/compat/compattest"
 	"github.com/moldau-io/moldau/internal/servers"
 )
 
@@ -42,7 +42,8 @@ func TestToolsPrintTheSame(t *testing.T) {
 	dir := t.TempDir()
 	tools, err := servers.FetchKafka(t.Context())
 	require.NoError(t, err)
-	hub := startHub(t, filepath.Join(dir, "moldau"))
+	hub := compattest.StartHub(t, moldau.Sources{DataDir: filepath.Join(dir, "moldau"), Roles: []string{"broker", "controller"}, // on the defaults
+		Set: []string{"broker.listeners=PLAINTEXT://127.0.0.1:0", "broker.group.initial.rebalance.delay.ms=0", "admin.listeners=http://127.0.0.1:0"}}).Kafka
 	h, err := StartHarness(t.Context(), tools, dir)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = h.Close() })
@@ -94,28 +95,4 @@ func TestToolsPrintTheSame(t *testing.T) {
 		})
 	}
 	t.Logf("slowest: %s, %s", slowest, slow.Round(time.Millisecond))
-}
-
-// startHub runs a broker on its defaults until the test ends, and returns its address.
-func startHub(t *testing.T, dir string) string {
-	cfg, err := moldau.Load(moldau.Sources{DataDir: dir, Roles: []string{"broker", "controller"},
-		Set: []string{"broker.listeners=PLAINTEXT://127.0.0.1:0", "broker.group.initial.rebalance.delay.ms=0", "admin.listeners=http://127.0.0.1:0"}})
-	require.NoError(t, err)
-	node, err := moldau.New(cfg)
-	require.NoError(t, err)
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- node.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		require.NoError(t, <-ended)
-	})
-	select {
-	case <-node.Ready():
-	case err := <-ended:
-		require.NoError(t, err)
-	case <-time.After(time.Minute):
-		t.Fatal("the hub does not come up")
-	}
-	return node.Endpoints().Kafka
 }
