@@ -40,6 +40,9 @@ func (d *Dir) Close() error {
 	}
 	closed := ErrClosed
 	d.failed.CompareAndSwap(nil, &closed)
+	if g := d.syncer.group; g != nil {
+		err = errors.Join(err, g.Close())
+	}
 	if d.lock == nil {
 		return err // it never opened
 	}

@@ -85,10 +85,23 @@ func OpenDir(path string, opts Options) (*Dir, error) {
 		return nil, fmt.Errorf("open log directory: %w", err)
 	}
 	d.lock = lock
-	if err := d.load(); err != nil {
+	if err := d.open(); err != nil {
+		if g := d.syncer.group; g != nil {
+			err = errors.Join(err, g.Close())
+		}
 		return nil, errors.Join(fmt.Errorf("open log directory %s: %w", path, err), lock.Close())
 	}
 	return d, nil
+}
+
+// open reads what is in the directory, once it is locked.
+func (d *Dir) open() (err error) {
+	if g, ok := d.fs.(groupFS); ok {
+		if d.syncer.group, err = g.OpenGroup(d.path); err != nil {
+			return err
+		}
+	}
+	return d.load()
 }
 
 func newDir(path string, opts Options) *Dir {

@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,13 +37,7 @@ func (osFS) SyncTree(name string) (done bool, err error) {
 		return false, err
 	}
 	defer d.Close()
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(d.Fd()), &st); err != nil {
-		return false, nil //nolint:nilerr // one by one, then
-	}
-	switch uint32(st.Type) {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC:
-	default:
+	if !onDisk(d, unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC) {
 		return false, nil
 	}
 	if err := unix.Syncfs(int(d.Fd())); err != nil {
@@ -59,4 +54,13 @@ func preallocate(f *os.File, size int64) error {
 		return nil
 	}
 	return os.NewSyscallError("fallocate", err)
+}
+
+// onDisk says whether a file is in a file system of one of these kinds.
+func onDisk(f *os.File, kinds ...uint32) bool {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return false // it is handled like any other
+	}
+	return slices.Contains(kinds, uint32(st.Type))
 }

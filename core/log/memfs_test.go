@@ -376,6 +376,30 @@ func (m *memFS) SyncTree(name string) (done bool, err error) {
 	return true, nil
 }
 
+// memGroup syncs all that is in the file system.
+type memGroup struct{ m *memFS }
+
+func (m *memFS) OpenGroup(string) (fileGroup, error) {
+	if !m.tree {
+		return nil, nil
+	}
+	return memGroup{m}, nil
+}
+
+func (g memGroup) Sync() error {
+	g.m.mu.Lock()
+	defer g.m.mu.Unlock()
+	skip, err := g.m.syncOp("syncgroup", "")
+	if err == nil && !skip {
+		g.m.root.sync()
+	}
+	return err
+}
+
+func (g memGroup) Check(File) error { return nil }
+func (g memGroup) Worthwhile() bool { return true }
+func (g memGroup) Close() error     { return nil }
+
 // sync makes a directory and all below it durable.
 func (d *memDir) sync() {
 	for _, op := range d.journal {

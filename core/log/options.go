@@ -33,6 +33,7 @@ type Options struct {
 	MaxDecompressedBatchSize int           // bytes a client's batch may decompress to, batch.MaxDecompressed
 
 	treeSyncFrom int               // treeSyncFrom; tests set it
+	groupFrom    int               // groupFrom; tests set it
 	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
 	// OnSync is told of each sync of a partition: its duration and result. It must not block.
@@ -68,6 +69,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.SyncWorkers <= 0 {
 		o.SyncWorkers = 32
+	}
+	if o.groupFrom <= 0 {
+		o.groupFrom = groupFrom
 	}
 	if o.treeSyncFrom <= 0 {
 		o.treeSyncFrom = treeSyncFrom

@@ -62,13 +62,14 @@ const (
 
 // noticedAtOnce are the places that every test run tries.
 var noticedAtOnce = map[string]bool{
-	"sync .log < (*Log).syncNow":                                             true,
-	"syncdir < (*Log).syncNow":                                               true,
+	"sync .log < (*Log).syncFiles":                                           true,
+	"syncdir < (*Log).syncFiles":                                             true,
 	"syncdir < (*Log).syncFolder":                                            true,
 	"syncdir < (*Dir).takeCleanMarker":                                       true,
 	"syncdir < (*Dir).make":                                                  true,
 	"sync .log.cleaned < (*segmentWriter).finish":                            true,
 	"sync .timeindex < syncFile < (*settlement).commit.func1 for checkpoint": true,
+	"syncgroup < (*syncer).syncGroup":                                        true,
 }
 
 var lineNumber = regexp.MustCompile(`:\d+`)

@@ -15,7 +15,8 @@ import (
 // directory is synced at once, and under load the groups grow by themselves.
 //
 // A round over all dirty logs with a barrier at its end was the obvious alternative; it makes every partition wait for
-// the slowest file.
+// the slowest file. It is what happens where the whole file system can be synced at once, see fileGroup: when groupFrom logs or more wait,
+// one call does it for all. For sixteen files of 16 KiB that takes a quarter of the processor's time and half the time of sixteen calls.
 type syncer struct {
 	d *Dir
 
@@ -25,6 +26,12 @@ type syncer struct {
 	workers int // running
 	closed  bool
 	idle    sync.Cond // workers == 0
+
+	// group syncs many files at once, nil where that cannot be. One such sync runs at a time, and only its worker touches what follows.
+	group    fileGroup
+	grouping bool
+	grouped  []*Log
+	runs     []syncRun
 }
 
 func newSyncer(d *Dir) *syncer {
@@ -44,7 +51,7 @@ func (s *syncer) kick(l *Log) {
 		return
 	}
 	s.queue = append(s.queue, l)
-	start := s.workers < s.d.opts.SyncWorkers
+	start := s.workers < s.limit()
 	if start {
 		s.workers++
 	}
@@ -54,11 +61,36 @@ func (s *syncer) kick(l *Log) {
 	}
 }
 
-// work syncs queued logs until there are none.
+// limit is how many workers there may be. Where a group can be synced, those who are many are left to become one, and what comes while
+// one is synced is the next one's. Call with mu held.
+func (s *syncer) limit() int {
+	switch {
+	case s.grouping:
+		return 0
+	case s.group != nil && s.group.Worthwhile():
+		return min(s.d.opts.groupFrom, s.d.opts.SyncWorkers)
+	}
+	return s.d.opts.SyncWorkers
+}
+
+// spread starts workers for what waits, beside the one that calls. Call with mu held.
+func (s *syncer) spread() {
+	n := len(s.queue) - s.head
+	if n >= s.d.opts.groupFrom && s.group != nil && s.group.Worthwhile() {
+		return
+	}
+	for limit := s.limit(); n > 1 && s.workers < limit; n-- {
+		s.workers++
+		go s.work()
+	}
+}
+
+// work syncs queued logs until there are none: one after the other, or all that wait with one sync of the file system.
 func (s *syncer) work() {
 	for {
 		s.mu.Lock()
-		if s.head == len(s.queue) {
+		n := len(s.queue) - s.head
+		if n == 0 {
 			s.queue, s.head = s.queue[:0], 0
 			s.workers--
 			if s.workers == 0 {
@@ -66,6 +98,19 @@ func (s *syncer) work() {
 			}
 			s.mu.Unlock()
 			return
+		}
+		if n >= s.d.opts.groupFrom && !s.grouping && s.group != nil && s.group.Worthwhile() {
+			s.grouped = append(s.grouped[:0], s.queue[s.head:]...)
+			clear(s.queue)
+			s.queue, s.head = s.queue[:0], 0
+			s.grouping = true
+			s.mu.Unlock()
+			s.syncGroup()
+			s.mu.Lock()
+			s.grouping = false
+			s.spread()
+			s.mu.Unlock()
+			continue
 		}
 		l := s.queue[s.head]
 		s.queue[s.head] = nil
@@ -99,21 +144,47 @@ type dirtyFile struct {
 	f File
 }
 
+// syncRun is a sync of a log, between its beginning and its end.
+type syncRun struct {
+	l                  *Log
+	target, gen        int64 // end and truncations when it began
+	sealed             int   // of l.syncing, the first ones
+	newFile, newFolder bool
+}
+
+// nothing says that there is nothing to be written.
+func (r *syncRun) nothing() bool { return len(r.l.syncing) == 0 && !r.newFile }
+
 // syncNow makes everything durable that was appended before the call. Call with syncMu held.
 func (l *Log) syncNow() error {
-	if err := l.d.failure(); err != nil {
-		l.wakeAll(err)
+	r, err := l.beginSync()
+	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return ErrClosed
+	if !r.nothing() {
+		began := time.Now()
+		err = l.syncFiles(&r)
+		if l.d.opts.OnSync != nil {
+			l.d.opts.OnSync(time.Since(began), err)
+		}
 	}
-	target, gen, newFile := l.end.Load(), l.truncations.Load(), l.newFile
-	newFolder := l.newFolder
+	return l.endSync(&r, err)
+}
+
+// beginSync notes what is to be synced, in l.syncing too. Call with syncMu held, until endSync.
+func (l *Log) beginSync() (syncRun, error) {
+	if err := l.d.failure(); err != nil {
+		l.wakeAll(err)
+		return syncRun{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return syncRun{}, ErrClosed
+	}
+	r := syncRun{l: l, target: l.end.Load(), gen: l.truncations.Load(), newFile: l.newFile, newFolder: l.newFolder}
 	l.syncing = append(l.syncing[:0], l.dirtySealed...)
-	sealed := len(l.syncing)
+	r.sealed = len(l.syncing)
 	l.dirtySealed, l.newFile, l.newFolder = l.dirtySealed[:0], false, false
 	if l.activeDirty {
 		l.syncing = append(l.syncing, dirtyFile{l.active, l.activeFile})
@@ -123,32 +194,32 @@ func (l *Log) syncNow() error {
 		df.s.hold()
 	}
 	l.unflushed = 0
-	l.mu.Unlock()
+	return r, nil
+}
 
-	var err error
-	if len(l.syncing) > 0 || newFile {
-		began := time.Now()
-		for _, df := range l.syncing {
-			if err = df.f.Sync(); err != nil {
-				err = fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
-				break
-			}
-		}
-		if err == nil && newFile {
-			if err = l.d.fs.SyncDir(l.dirPath()); err != nil {
-				err = fmt.Errorf("sync %s: %w", l.dirPath(), err)
-			}
-		}
-		if err == nil && newFolder {
-			err = l.syncFolder()
-		}
-		if l.d.opts.OnSync != nil {
-			l.d.opts.OnSync(time.Since(began), err)
+// syncFiles syncs one file after the other.
+func (l *Log) syncFiles(r *syncRun) error {
+	for _, df := range l.syncing {
+		if err := df.f.Sync(); err != nil {
+			return fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
 		}
 	}
+	if r.newFile {
+		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
+			return fmt.Errorf("sync %s: %w", l.dirPath(), err)
+		}
+	}
+	if r.newFolder {
+		return l.syncFolder()
+	}
+	return nil
+}
+
+// endSync tells what became of it.
+func (l *Log) endSync(r *syncRun, err error) error {
 	for i, df := range l.syncing {
 		df.s.release()
-		if i < sealed && err == nil {
+		if i < r.sealed && err == nil {
 			df.s.unpin()
 		}
 	}
@@ -160,20 +231,20 @@ func (l *Log) syncNow() error {
 	}
 	l.mu.Lock()
 	l.lastFlush = l.d.nowMs()
-	if l.truncations.Load() != gen {
+	if l.truncations.Load() != r.gen {
 		// What was synced may have been cut off meanwhile; the next sync says how far the log is durable.
 		l.mu.Unlock()
 		l.d.syncer.kick(l)
 		return nil
 	}
-	advanced := target > l.synced.Load()
+	advanced := r.target > l.synced.Load()
 	if advanced {
-		l.synced.Store(target)
+		l.synced.Store(r.target)
 	}
 	l.unpinCrowded()
 	l.mu.Unlock()
 	if advanced {
-		l.wake(target)
+		l.wake(r.target)
 		l.notify()
 	}
 	return nil
