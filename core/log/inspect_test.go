@@ -220,6 +220,11 @@ func TestVerifyNamesDamage(t *testing.T) {
 			c.damage(t, folder)
 			r, err := VerifyPartition(folder, VerifyOptions{Records: true})
 			require.NoError(t, err)
+			if len(r.Problems) == 2 && name == "a sealed segment cut short" {
+				// The batch that was cut off may be the first of its millisecond: then the time index, too, says that it was there.
+				require.Contains(t, r.Problems[1].Message, "the last entry has timestamp")
+				r.Problems = r.Problems[:1]
+			}
 			require.Len(t, r.Problems, 1)
 			require.Contains(t, r.Problems[0].Message, c.says)
 			require.Equal(t, c.want, r.Problems[0].Severity)
