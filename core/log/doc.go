@@ -41,7 +41,7 @@
 // damaged file is kept beside the log, and the good batches stay.
 //
 // What lies below the recovery point is durable and is only read by recovery: a partition that nobody wrote to since its last checkpoint
-// costs no sync and no change. What opening and closing a directory have to make durable is collected over all partitions and
+// costs no sync and no change. What opening and closing a directory, and a checkpoint, have to make durable is collected over all partitions and
 // synced together (see settlement), so that their time does not grow with a sync for each.
 //
 // # Locks
