@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -25,6 +26,7 @@ type broker struct {
 
 // newTopic makes a topic and returns how to remove it.
 func newTopic(ctx context.Context, bootstrap, topic string, partitions int32, configs map[string]*string) (func(), error) {
+	syscall.Sync() // what the one before has left in memory is not written at the expense of this one
 	cl, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
 	if err != nil {
 		return nil, err
