@@ -135,6 +135,12 @@ func scenes() map[string]scene {
 	bounded.RetentionBytes = 1000
 	lazy := small
 	lazy.Durability = DurabilityOS
+	threeMore := func(t require.TestingT, _ *Dir, l *Log, done bool) {
+		if done {
+			require.EqualValues(t, sceneEnd+3, l.EndOffset())
+		}
+		committed(t, l)
+	}
 	same := func(t require.TestingT, _ *Dir, l *Log, _ bool) {
 		ref := newMemFS()
 		d, whole := sceneLog(t, ref, small)
@@ -200,12 +206,7 @@ func scenes() map[string]scene {
 				return err
 			}
 			return d.Close()
-		}, holds: func(t require.TestingT, _ *Dir, l *Log, done bool) {
-			if done {
-				require.EqualValues(t, sceneEnd+3, l.EndOffset())
-			}
-			committed(t, l)
-		}},
+		}, holds: threeMore},
 		"orderly close of what was not synced": {cfg: lazy, do: func(d *Dir, l *Log) error {
 			for range 2 {
 				if _, err := l.Append(records(1), AppendOptions{LeaderEpoch: 9}); err != nil {
@@ -222,12 +223,7 @@ func scenes() map[string]scene {
 				return err
 			}
 			return d.Close()
-		}, holds: func(t require.TestingT, _ *Dir, l *Log, done bool) {
-			if done {
-				require.EqualValues(t, sceneEnd+3, l.EndOffset())
-			}
-			committed(t, l)
-		}},
+		}, holds: threeMore},
 		"group of segments compacted": compactedGroup(compacted),
 		"truncation to a sealed segment": {cfg: small, do: func(d *Dir, l *Log) error {
 			// Into the second segment, behind an abort marker, and sealed as it is.

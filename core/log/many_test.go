@@ -151,17 +151,23 @@ func TestFilesOfIdlePartitionsAreHandedBack(t *testing.T) {
 	require.NoError(t, d.Close())
 }
 
-func BenchmarkOpenManyPartitions(b *testing.B) {
-	const n = 10_000
-	dir := b.TempDir()
+// tenThousand opens a directory and writes a record into each of as many partitions, without a sync.
+func tenThousand(b *testing.B, dir string) *Dir {
+	b.Helper()
 	d, err := OpenDir(dir, Options{Durability: DurabilityOS})
 	require.NoError(b, err)
-	for i := range n {
+	for i := range 10_000 {
 		l, err := d.Create(fmt.Sprint("topic", i/100), int32(i%100), [16]byte{1}, DefaultConfig())
 		require.NoError(b, err)
 		_, err = l.Append(records(1, producer(1, 0, 0)), AppendOptions{})
 		require.NoError(b, err)
 	}
+	return d
+}
+
+func BenchmarkOpenManyPartitions(b *testing.B) {
+	dir := b.TempDir()
+	d := tenThousand(b, dir)
 	began := time.Now()
 	require.NoError(b, d.Close())
 	b.Logf("close: %v", time.Since(began))
@@ -184,21 +190,13 @@ func BenchmarkOpenManyPartitions(b *testing.B) {
 
 // BenchmarkCheckpointManyPartitions is the first checkpoint after a process was killed whose partitions were all written to.
 func BenchmarkCheckpointManyPartitions(b *testing.B) {
-	const n = 10_000
 	for b.Loop() {
 		b.StopTimer()
 		dir := b.TempDir()
-		d, err := OpenDir(dir, Options{Durability: DurabilityOS})
-		require.NoError(b, err)
-		for i := range n {
-			l, err := d.Create(fmt.Sprint("topic", i/100), int32(i%100), [16]byte{1}, DefaultConfig())
-			require.NoError(b, err)
-			_, err = l.Append(records(1, producer(1, 0, 0)), AppendOptions{})
-			require.NoError(b, err)
-		}
+		d := tenThousand(b, dir)
 		d.syncer.stop()
 		require.NoError(b, d.lock.Close())
-		d, err = OpenDir(dir, Options{})
+		d, err := OpenDir(dir, Options{})
 		require.NoError(b, err)
 		b.StartTimer()
 		require.NoError(b, d.checkpoint())

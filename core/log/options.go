@@ -22,7 +22,7 @@ type Options struct {
 	RecoveryThreads      int           // num.recovery.threads.per.data.dir, 2 for each processor
 	MaxOpenFiles         int           // files kept open for reading, 1024, and as many to be written to: more than that only until they are synced
 	IndexCacheBytes      int64         // memory for the indexes of sealed segments, 64 MiB
-	SyncWorkers          int           // files synced at the same time, 32
+	SyncWorkers          int           // files synced at the same time, 32; fewer where they can be synced together
 	CleanerBufferBytes   int64         // log.cleaner.dedupe.buffer.size, 128 MiB; bounds the memory of one compaction
 
 	RetentionInterval        time.Duration // log.retention.check.interval.ms, 5 min

@@ -61,13 +61,18 @@ func (s *syncer) kick(l *Log) {
 	}
 }
 
+// together says whether n logs that wait are synced with one call. Call with mu held.
+func (s *syncer) together(n int) bool {
+	return s.group != nil && n >= s.d.opts.groupFrom && s.group.Worthwhile()
+}
+
 // limit is how many workers there may be. Where a group can be synced, those who are many are left to become one, and what comes while
 // one is synced is the next one's. Call with mu held.
 func (s *syncer) limit() int {
 	switch {
 	case s.grouping:
 		return 0
-	case s.group != nil && s.group.Worthwhile():
+	case s.together(s.d.opts.groupFrom):
 		return min(s.d.opts.groupFrom, s.d.opts.SyncWorkers)
 	}
 	return s.d.opts.SyncWorkers
@@ -76,8 +81,8 @@ func (s *syncer) limit() int {
 // spread starts workers for what waits, beside the one that calls. Call with mu held.
 func (s *syncer) spread() {
 	n := len(s.queue) - s.head
-	if n >= s.d.opts.groupFrom && s.group != nil && s.group.Worthwhile() {
-		return
+	if s.together(n) {
+		return // the caller's
 	}
 	for limit := s.limit(); n > 1 && s.workers < limit; n-- {
 		s.workers++
@@ -99,7 +104,7 @@ func (s *syncer) work() {
 			s.mu.Unlock()
 			return
 		}
-		if n >= s.d.opts.groupFrom && !s.grouping && s.group != nil && s.group.Worthwhile() {
+		if !s.grouping && s.together(n) {
 			s.grouped = append(s.grouped[:0], s.queue[s.head:]...)
 			clear(s.queue)
 			s.queue, s.head = s.queue[:0], 0
