@@ -24,9 +24,10 @@ type broker struct {
 	short                   bool // one partition, few records
 }
 
-// newTopic makes a topic and returns how to remove it.
+// newTopic makes a topic for a measurement and returns how to remove it. What the one before has left in memory is written first, so that
+// it is not written at the expense of this one.
 func newTopic(ctx context.Context, bootstrap, topic string, partitions int32, configs map[string]*string) (func(), error) {
-	syscall.Sync() // what the one before has left in memory is not written at the expense of this one
+	syscall.Sync()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
 	if err != nil {
 		return nil, err
