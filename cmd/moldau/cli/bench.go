@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -120,6 +121,15 @@ func (a *app) benchOptions(conf *clientprops.Config) []kgo.Opt {
 	return []kgo.Opt{kgo.SeedBrokers(conf.Bootstrap...), kgo.ClientID("moldau-bench")}
 }
 
+// tuneCollector has garbage collected after the heap has grown eightfold, not when it has doubled, unless the environment says (GOGC, GOMEMLIMIT):
+// half of what a consuming client took of the CPU was its collector's, for which no cluster is to blame.
+func tuneCollector() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(800)
+		debug.SetMemoryLimit(1 << 30) // above it the collector works as much as it must
+	}
+}
+
 func (a *app) progress(quiet bool) measure.Progress {
 	if quiet || a.json {
 		return nil
@@ -212,6 +222,7 @@ func (a *app) benchProduce() *cobra.Command {
 			}
 			p.Options = append(append(p.Options, conf.ProducerOptions()...), o...)
 			p.Topic, p.Partitions, p.Progress = t.topic, n, a.progress(t.quiet)
+			tuneCollector()
 			r, err := p.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, RecordSize: p.RecordSize, Partitions: n, Compression: compression, Acks: acks, Throughput: p.Throughput, Result: r}, err)
 		},
@@ -261,6 +272,7 @@ func (a *app) benchConsume() *cobra.Command {
 			m.Options = append(a.benchOptions(conf), kgo.FetchMaxBytes(max(fetch, 50<<20)), kgo.FetchMaxPartitionBytes(fetch))
 			m.Options = append(append(m.Options, iso...), conf.ConsumerOptions()...)
 			m.Topic, m.Partitions, m.Progress = t.topic, n, a.progress(t.quiet)
+			tuneCollector()
 			r, err := m.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, Partitions: n, Result: r}, err)
 		},
@@ -272,7 +284,7 @@ func (a *app) benchConsume() *cobra.Command {
 	f.DurationVar(&m.Patience, "idle", 10*time.Second, "end when nothing came for so long")
 	f.IntVar(&m.Clients, "clients", 1, "clients that share the partitions")
 	f.StringVar(&isolation, "isolation", "read_uncommitted", "read_committed or read_uncommitted")
-	f.Int32Var(&fetch, "fetch-size", 10<<20, "bytes of one partition in one fetch")
+	f.Int32Var(&fetch, "fetch-size", 1<<20, "bytes of one partition in one fetch")
 	return c
 }
 
@@ -308,6 +320,7 @@ func (a *app) benchE2E() *cobra.Command {
 			defer end()
 			e.Topic = t.topic
 			e.Options = append(append(a.benchOptions(conf), conf.ProducerOptions()...), append(conf.ConsumerOptions(), o...)...)
+			tuneCollector()
 			r, err := e.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, RecordSize: e.RecordSize, Partitions: n, Compression: compression, Acks: acks, Result: r}, err)
 		},

@@ -121,6 +121,11 @@ func (m *meter) report(ctx context.Context, p Progress) {
 	}
 }
 
+// clock tells the time at less than time.Now's price, which an item pays twice.
+type clock struct{ base time.Time }
+
+func (c clock) now() time.Time { return c.base.Add(time.Since(c.base)) }
+
 // payloads are n values of random letters, as Kafka's own perf producer sends: they compress a little.
 func payloads(n, size int) [][]byte {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -195,10 +200,12 @@ func (p Produce) Run(ctx context.Context) (Result, error) {
 // client is the loop of one client. Promises of one client run one after the other, so that its histogram needs no lock.
 func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histogram, values [][]byte, start time.Time) error {
 	var pool sync.Pool
+	clock := clock{time.Now()}
+	base := clock.base.UnixNano()
 	pool.New = func() any {
 		it := &item{}
 		it.done = func(_ *kgo.Record, err error) {
-			now := time.Now().UnixNano()
+			now := base + int64(time.Since(clock.base))
 			switch {
 			case err != nil:
 				m.failed(err)
@@ -223,7 +230,7 @@ func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histog
 	}
 	begin := start
 	for n := 0; ctx.Err() == nil; n++ {
-		due := time.Now()
+		due := clock.now()
 		if interval > 0 {
 			at := begin.Add(time.Duration(float64(n) * interval))
 			if wait := at.Sub(due); wait > 0 {
@@ -257,7 +264,7 @@ func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histog
 		}
 		it := pool.Get().(*item)
 		v := values[n%len(values)]
-		it.rec = kgo.Record{Value: v}
+		it.rec = kgo.Record{Value: v, Timestamp: due}
 		if p.KeySize > 0 {
 			it.rec.Key = append([]byte(nil), fill(key, n)...)
 		}
