@@ -137,7 +137,7 @@ func New(cfg Config) (*Broker, error) {
 	b.server = server.New(server.Config{
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
 		MaxConnections: connections, MaxConnectionsPerIP: b.set.maxConnectionsPerIP, MaxUnauthenticated: maxStrangers(connections),
-		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.metrics.latencies.answered,
+		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.answered,
 		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,
 	}, b)
 	b.ctx, b.cancel = context.WithCancel(context.Background())

@@ -37,7 +37,11 @@ type api func(c call, req kmsg.Request)
 
 // answer makes an api of a function that answers at once.
 func answer[Q kmsg.Request](fn func(c call, req Q) kmsg.Response) api {
-	return func(c call, req kmsg.Request) { c.reply(fn(c, req.(Q))) }
+	return func(c call, req kmsg.Request) {
+		resp := fn(c, req.(Q))
+		c.b.spend(c.r.Conn, c.r.ClientID)
+		c.reply(resp)
+	}
 }
 
 // handlers is the table of all APIs but Produce and Fetch.
@@ -136,9 +140,12 @@ func (b *Broker) HandleRequest(r *server.Request) {
 		b.handle(r)
 		return
 	}
-	conn, clientID, start := r.Conn, r.ClientID, time.Now()
+	conn, clientID := r.Conn, r.ClientID
+	s := conn.Value.(*session)
+	s.handlingSince = time.Now()
 	b.handle(r)
-	b.charged(conn, clientID, time.Since(start))
+	b.spend(conn, clientID)
+	s.handlingSince = time.Time{}
 }
 
 // handle gives the request of a peer that is authenticated to its handler.

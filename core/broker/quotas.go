@@ -171,17 +171,41 @@ func (q *quotas) most(s *session, clientID string) int {
 // longestRequestThrottle is the most that a quota of time throttles at once, as in Kafka: one window.
 func (q *quotas) longestRequestThrottle() time.Duration { return q.window }
 
-// charged counts the time that a request took against the quota of its client, and mutes the connection when there was too much.
-func (b *Broker) charged(c *server.Conn, clientID string, took time.Duration) {
+// The request_percentage quota holds the time that a client's requests take of this process to a share of it, 100 for one processor. As in
+// Kafka that is the time of handling and of the network: from the moment a request goes to its handler until the handler returns (spend), and what
+// the server spends on frames and answers, the reading of the log for a fetch among it (answered). Waiting for a peer, a long poll or a
+// group is not in it. An answer that is given at once says what its own request cost.
+
+// spend counts the time since the connection's request began to be handled, or since the last call. Only the reader goroutine may call it.
+func (b *Broker) spend(c *server.Conn, clientID string) {
 	s, ok := c.Value.(*session)
-	if !ok || !s.ready {
+	if !ok || !s.ready || s.handlingSince.IsZero() {
 		return
 	}
-	percent := took.Seconds() * 100
-	if d := b.quotas.charge(s, clientID, quota.Request, percent, time.Now()); d > 0 {
+	now := time.Now()
+	took := now.Sub(s.handlingSince)
+	s.handlingSince = now
+	if d := b.quotas.charge(s, clientID, quota.Request, percentage(took), now); d > 0 {
 		b.throttle(c, min(d, b.quotas.longestRequestThrottle()))
 	}
 }
+
+// answered is told of each request whose answer was written.
+func (b *Broker) answered(r *server.Request, written time.Time) {
+	b.metrics.latencies.answered(r, written)
+	if !b.quotas.table.Load().Has(quota.Request) || r.Raw {
+		return
+	}
+	switch r.Key {
+	case int16(kmsg.ApiVersions), int16(kmsg.SASLHandshake), int16(kmsg.SASLAuthenticate):
+		return // the peer may not be known yet
+	}
+	if s, ok := r.Conn.Value.(*session); ok {
+		b.quotas.charge(s, r.ClientID, quota.Request, percentage(r.Busy()), written)
+	}
+}
+
+func percentage(d time.Duration) float64 { return d.Seconds() * 100 }
 
 // throttle mutes a connection after the answer under way.
 func (b *Broker) throttle(c *server.Conn, d time.Duration) {
@@ -315,6 +339,7 @@ func (b *Broker) admitConnection(listener, host string) server.Admission {
 // the answer says.
 func (b *Broker) throttleProduce(r *server.Request, bytes int) int32 {
 	c := call{b: b, r: r}
+	b.spend(r.Conn, r.ClientID)
 	d := b.quotas.charge(c.session(), r.ClientID, quota.Produce, float64(bytes), time.Now())
 	b.throttle(r.Conn, d)
 	return max(throttleMs(d), b.pendingThrottle(c))

@@ -137,6 +137,18 @@ func TestRequestsAreHeldToTheirTime(t *testing.T) {
 	require.LessOrEqual(t, <-throttled, time.Second, "never more than a window at once")
 }
 
+// TestAnAnswerSaysWhatItsOwnRequestCost: as in Kafka, the client is told with the very answer that brought it over its quota.
+func TestAnAnswerSaysWhatItsOwnRequestCost(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "t", 50)
+	cl := c.Client(t, kgo.ClientID("once"))
+	require.NoError(t, cl.Ping(ctxOf(t)))
+	setQuota(t, c, "request_percentage", 0.000_001, "client-id", "once")
+	resp, err := cl.Broker(1).Request(ctxOf(t), kmsg.NewPtrDescribeClusterRequest())
+	require.NoError(t, err)
+	require.Positive(t, resp.(*kmsg.DescribeClusterResponse).ThrottleMillis)
+}
+
 func TestConnectionsAreHeldToTheirRate(t *testing.T) {
 	c := brokertest.Start(t, brokertest.With("quota.window.num", "2"))
 	admin := c.Client(t)

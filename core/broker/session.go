@@ -28,6 +28,8 @@ type session struct {
 	who      security.Principal
 	subject  acl.Subject
 	access   accessCache
+	// handlingSince is when the request under way began to be handled, or what it took was counted last; zero without a quota on time.
+	handlingSince time.Time
 
 	// SASL.
 	mechanism string

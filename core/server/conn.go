@@ -41,6 +41,8 @@ type Conn struct {
 	scratch  net.Buffers // of write
 	out      net.Buffers // what is left of scratch
 	batch    []*Request
+	wrote    time.Duration // what the last write cost, for Request.Busy; of the goroutine that writes
+	wroteAt  time.Time     // when it was over
 
 	tlsConfig     *tls.Config          // of the listener, nil without TLS
 	tlsState      *tls.ConnectionState // after the handshake
@@ -305,9 +307,17 @@ func (c *Conn) readFrame(r *Request, size int) error {
 	}
 	r.budget, r.charged = budget, int64(size)
 	r.frame = GetBuffer(size)[:size]
+	if size <= readBuffer { // it has arrived
+		if err := c.fill(r.frame); err != nil {
+			return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
+		}
+		return nil
+	}
+	start := time.Now()
 	if err := c.fill(r.frame); err != nil {
 		return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
 	}
+	r.busy = wireTime(time.Since(start), int64(size))
 	return nil
 }
 
@@ -420,9 +430,9 @@ func (c *Conn) flush() {
 		c.queue = c.queue[:rest]
 		c.mu.Unlock()
 		if tell := c.s.cfg.Answered; tell != nil && err == nil {
-			now := time.Now()
 			for _, r := range batch {
-				tell(r, now)
+				r.busy += c.wrote / time.Duration(n)
+				tell(r, c.wroteAt)
 			}
 		}
 		for i, r := range batch {
@@ -446,7 +456,9 @@ func (c *Conn) write(batch []*Request) error {
 	total := int64(0)
 	for _, r := range batch {
 		if r.later != nil {
+			start := time.Now()
 			r.pieces, r.done = r.later()
+			r.busy += time.Since(start)
 			r.drop = nil
 		}
 		if r.silent {
@@ -460,11 +472,13 @@ func (c *Conn) write(batch []*Request) error {
 		}
 	}
 	c.scratch = bufs // keep the capacity: WriteTo moves its own header along
+	start := time.Now()
+	c.wrote, c.wroteAt = 0, start
 	if len(bufs) == 0 {
 		return nil
 	}
 	limit := c.s.cfg.WriteTimeout + time.Duration(total>>17)*time.Second
-	if err := c.nc.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+	if err := c.nc.SetWriteDeadline(start.Add(limit)); err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
 	c.s.stats.BytesOut.Add(total)
@@ -479,5 +493,7 @@ func (c *Conn) write(batch []*Request) error {
 	if err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
+	c.wroteAt = time.Now()
+	c.wrote = wireTime(c.wroteAt.Sub(start), total)
 	return nil
 }

@@ -19,6 +19,7 @@ type Request struct {
 	// Raw says that the frame has no header, see Conn.ReadRaw.
 	Raw bool
 
+	busy    time.Duration // see Busy
 	frame   []byte
 	charged int64
 	budget  *Budget
@@ -33,6 +34,22 @@ type Request struct {
 	done     func()
 	later    func() (pieces [][]byte, done func())
 	drop     func()
+}
+
+// Busy is the time that the server itself spent with the request: reading a large frame, making an answer that was left for later
+// (RespondLater) and writing the answer. The handler's own time is not in it, nor waiting for the peer: reading and writing count for what
+// they take at wireRate at most. Config.Answered may ask.
+func (r *Request) Busy() time.Duration { return r.busy }
+
+// wireRate is the slowest that bytes move without waiting, in nanoseconds for each byte, and wireCost what a call takes beside.
+const (
+	wireRate = 4
+	wireCost = 100 * time.Microsecond
+)
+
+// wireTime is what moving n bytes took of the processors when it took d altogether.
+func wireTime(d time.Duration, n int64) time.Duration {
+	return min(d, wireCost+time.Duration(n)*wireRate)
 }
 
 var requests = sync.Pool{New: func() any { return new(Request) }}
