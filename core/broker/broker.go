@@ -98,6 +98,7 @@ type Broker struct {
 	failed   chan error
 	started  bool
 	applied  chan struct{} // closed after the first image was applied
+	offline  chan struct{} // has room for one: replicas may have to be reported offline
 	once     sync.Once
 	closeErr error
 }
@@ -124,7 +125,7 @@ func New(cfg Config) (*Broker, error) {
 		},
 		topics: newTopics(), pollers: newPollers(),
 		electedAt: map[int32]int32{},
-		failed:    make(chan error, 1), applied: make(chan struct{}),
+		failed:    make(chan error, 1), applied: make(chan struct{}), offline: make(chan struct{}, 1),
 	}
 	b.quotas, b.guards = newQuotas(cfg.Core), guards()
 	b.sessions = newSessionCache(b.set.fetchSessionSlots, time.Now)
@@ -191,6 +192,10 @@ func (b *Broker) Start(ctx context.Context) (err error) {
 		return fmt.Errorf("open the partitions: %w", ctx.Err())
 	}
 	b.dropStray(b.image())
+	if err := b.reportOffline(ctx); err != nil {
+		return err
+	}
+	b.followDirs()
 	if err := b.unfence(ctx); err != nil {
 		return err
 	}
@@ -302,7 +307,7 @@ func (b *Broker) openDir() error {
 		}
 		return cfg, true
 	}
-	opts.OnSync = b.metrics.synced
+	opts.OnSync, opts.OnFail = b.metrics.synced, b.dirsChanged
 	dir, err := b.openDirs(opts)
 	if err != nil {
 		return err
@@ -347,7 +352,7 @@ func (b *Broker) register(ctx context.Context) error {
 	}
 	r := metadata.RegisterBroker{
 		ID: b.set.nodeID, IncarnationID: metadata.RandomUUID(), Listeners: listeners, Rack: b.set.rack,
-		Features: featureRanges(), PreviousEpoch: -1,
+		Features: featureRanges(), PreviousEpoch: b.previousEpoch(),
 	}
 	err := b.retry(ctx, func(im *metadata.Image) ([]metadata.Record, error) {
 		records, epoch, err := metadata.DecideRegisterBroker(im, b.rules, r)
@@ -357,7 +362,21 @@ func (b *Broker) register(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("register with the metadata quorum: %w", err)
 	}
+	for _, d := range b.dir.List() {
+		d.SetBrokerEpoch(b.epoch)
+	}
 	return nil
+}
+
+// previousEpoch is the broker epoch under which all log directories were closed orderly, -1 when one was not (KIP-966).
+func (b *Broker) previousEpoch() int64 {
+	dirs := b.dir.List()
+	for _, d := range dirs {
+		if d.Err() != nil || d.PreviousBrokerEpoch() != dirs[0].PreviousBrokerEpoch() {
+			return -1
+		}
+	}
+	return dirs[0].PreviousBrokerEpoch()
 }
 
 func featureRanges() []metadata.FeatureRange {
@@ -409,6 +428,7 @@ func (b *Broker) retry(ctx context.Context, decide func(*metadata.Image) ([]meta
 // BootstrapRecords are the records that a new cluster begins with: its finalised features.
 func BootstrapRecords() []metadata.Record {
 	return []metadata.Record{
+		&metadata.FeatureLevelRecord{Name: metadata.FeatureELR, Level: 1},
 		&metadata.FeatureLevelRecord{Name: "metadata.version", Level: 33},
 		&metadata.FeatureLevelRecord{Name: groupVersion, Level: 1},
 		&metadata.FeatureLevelRecord{Name: transactionVersion, Level: 2},

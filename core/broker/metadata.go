@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -118,7 +119,7 @@ func (b *Broker) metadataTopic(req *kmsg.MetadataRequest, im *metadata.Image, mt
 		p := kmsg.NewMetadataResponseTopicPartition()
 		p.Partition, p.Leader, p.LeaderEpoch = mp.Index, mp.Leader, mp.LeaderEpoch
 		p.Replicas, p.ISR = mp.Replicas, mp.ISR
-		p.OfflineReplicas = offline(im, mp.Replicas)
+		p.OfflineReplicas = offline(im, mp)
 		if mp.Leader == metadata.NoLeader {
 			p.ErrorCode = kerr.LeaderNotAvailable.Code
 		}
@@ -127,11 +128,11 @@ func (b *Broker) metadataTopic(req *kmsg.MetadataRequest, im *metadata.Image, mt
 	return t
 }
 
-// offline lists the replicas on brokers that are not there or fenced.
-func offline(im *metadata.Image, replicas []int32) []int32 {
+// offline lists the replicas on brokers that are not there or fenced, and on log directories that have failed.
+func offline(im *metadata.Image, p *metadata.Partition) []int32 {
 	var out []int32
-	for _, r := range replicas {
-		if br := im.Broker(r); br == nil || br.Fenced {
+	for _, r := range p.Replicas {
+		if br := im.Broker(r); br == nil || br.Fenced || slices.Contains(p.Offline, r) {
 			out = append(out, r)
 		}
 	}

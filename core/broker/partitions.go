@@ -88,6 +88,7 @@ func (b *Broker) apply(_, im *metadata.Image, d metadata.Delta) {
 		if c.New != nil {
 			if err := b.updateTopic(im, c); err != nil {
 				b.log.Error("cannot open the log of a partition", "topic", c.New.Name, "error", err)
+				b.dirsChanged()
 			}
 		}
 	}

@@ -233,10 +233,7 @@ func describePartition(im *metadata.Image, mp *metadata.Partition) kmsg.Describe
 	if p.LastKnownELR == nil {
 		p.LastKnownELR = []int32{}
 	}
-	p.OfflineReplicas = offline(im, mp.Replicas)
-	if mp.Leader == metadata.NoLeader {
-		p.ErrorCode = kerr.LeaderNotAvailable.Code
-	}
+	p.OfflineReplicas = offline(im, mp)
 	return p
 }
 
@@ -290,7 +287,7 @@ func electable(im *metadata.Image, topic string, index int32, kind int8) (int16,
 	if kind == 1 && mp.Leader != metadata.NoLeader || mp.Leader == mp.Replicas[0] {
 		return kerr.ElectionNotNeeded.Code, "Leader election not needed for topic partition."
 	}
-	if mp.Leader == metadata.NoLeader {
+	if kind == 1 {
 		return kerr.EligibleLeadersNotAvailable.Code, "Eligible topic partition leaders are not available."
 	}
 	return kerr.PreferredLeaderNotAvailable.Code, "The preferred leader was not available."

@@ -27,7 +27,7 @@ func (b *Broker) updateFeatures(_ call, req *kmsg.UpdateFeaturesRequest) kmsg.Re
 	}
 	slices.SortStableFunc(updates, func(x, y metadata.FeatureUpdate) int { return cmp.Compare(x.Name, y.Name) })
 	decide := func(im *metadata.Image) ([]metadata.Record, error) {
-		return metadata.DecideFeatures(im, b.set.nodeID, supported, updates)
+		return metadata.DecideFeatures(im, b.rules, b.set.nodeID, supported, updates)
 	}
 	var err error
 	if req.Version >= 1 && req.ValidateOnly {

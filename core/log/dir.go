@@ -305,6 +305,9 @@ func (d *Dir) failWaiters() {
 	for _, l := range d.list() {
 		l.wakeAll(d.failure())
 	}
+	if d.opts.OnFail != nil {
+		d.opts.OnFail()
+	}
 }
 
 // Corruptions lists the damage that recovery found when the directory was opened.

@@ -36,6 +36,8 @@ type Options struct {
 	groupFrom    int               // groupFrom; tests set it
 	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
+	// OnFail is told, on a goroutine of its own, that a directory has failed.
+	OnFail func()
 	// OnSync is told of each sync of a partition: its duration and result. It must not block.
 	OnSync func(took time.Duration, err error)
 }

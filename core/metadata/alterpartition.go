@@ -117,7 +117,7 @@ func alterPartition(im *Image, rules *Rules, brokerID int32, a AlterPartition) (
 	}
 	for _, m := range a.NewISR {
 		b := im.brokers[m.BrokerID]
-		if b == nil || !b.EligibleForISR() || m.BrokerEpoch != -1 && m.BrokerEpoch != b.Epoch {
+		if !b.canLead(p) || m.BrokerEpoch != -1 && m.BrokerEpoch != b.Epoch {
 			return nil, kerr.IneligibleReplica
 		}
 	}

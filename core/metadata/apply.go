@@ -101,6 +101,8 @@ func (m *mutation) apply(r Record) error {
 		return nil
 	case *ClearELRRecord:
 		return m.clearELR(r)
+	case *OfflineReplicasRecord:
+		return m.setOffline(r)
 	}
 	if handled, err := m.applySecurity(r); handled {
 		return err
@@ -276,6 +278,9 @@ func (m *mutation) changePartition(r *PartitionChangeRecord) error {
 	set(&p.LastKnownELR, r.LastKnownELR)
 	set(&p.Adding, r.Adding)
 	set(&p.Removing, r.Removing)
+	if len(p.Offline) > 0 {
+		set(&p.Offline, append([]int32{}, intersection(p.Offline, p.Replicas)...))
+	}
 	if r.Recovery != nil {
 		p.Recovery = *r.Recovery
 	}

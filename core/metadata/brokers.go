@@ -60,10 +60,13 @@ func DecideRegisterBroker(im *Image, rules Rules, r RegisterBroker) ([]Record, i
 		return []Record{rec}, epoch, nil
 	}
 	var records []Record
+	if elrEnabled(im) {
+		records = pinMinISR(im, &rules, true)
+	}
 	if old != nil {
 		unclean := elrEnabled(im) && r.PreviousEpoch != old.Epoch
 		if unclean || !old.Fenced {
-			records = leaveISR(im, &rules, r.ID, unclean)
+			records = append(records, leaveISR(im, &rules, r.ID, unclean)...)
 		}
 	}
 	return append(records, rec), epoch, nil

@@ -314,3 +314,66 @@ func TestElectionsNeverLoseData(t *testing.T) {
 		}
 	}
 }
+
+func TestOfflineReplicasLeadNothingUntilTheyAreReportedBack(t *testing.T) {
+	report := func(im *Image, id int32, parts ...int32) *Image {
+		t.Helper()
+		r := OfflineReplicas{BrokerID: id, Epoch: im.Broker(id).Epoch, Partitions: map[UUID][]int32{im.Topic("r").ID: parts, {99}: {0, 7}}}
+		records, err := DecideOfflineReplicas(im, rules(), r)
+		require.NoError(t, err)
+		if len(records) > 0 {
+			im = apply(t, im, records...)
+		}
+		again, err := DecideOfflineReplicas(im, rules(), r)
+		require.NoError(t, err)
+		require.Empty(t, again, "said once")
+		return im
+	}
+	for _, features := range [][]Record{nil, {elr}} {
+		im := replicated(t, features...)
+		require.Equal(t, int32(1), im.Partition("r", 0).Leader)
+		im = report(im, 1, 0)
+		p := im.Partition("r", 0)
+		require.Equal(t, []int32{1}, p.Offline)
+		require.Equal(t, int32(2), p.Leader, "another replica leads")
+		require.Equal(t, []int32{2, 3}, p.ISR)
+		require.Equal(t, int32(1), im.Partition("t", 0).Leader, "its other partitions are not concerned")
+
+		// It does not come into the ISR, and nobody elects it, also not when the broker is fenced and comes back.
+		_, res, err := DecideAlterPartition(im, rules(), 2, im.Broker(2).Epoch, []AlterPartition{{TopicID: im.Topic("r").ID, LeaderEpoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, NewISR: []ISRMember{{2, -1}, {3, -1}, {1, -1}}}})
+		require.NoError(t, err)
+		require.Equal(t, kerr.IneligibleReplica.Code, res[0].ErrorCode)
+		im = fence(t, fence(t, im, 3), 2)
+		require.Equal(t, NoLeader, im.Partition("r", 0).Leader)
+		im = unfence(t, fence(t, im, 1), 1)
+		require.Equal(t, NoLeader, im.Partition("r", 0).Leader)
+		require.Equal(t, int32(1), im.Partition("t", 0).Leader)
+
+		// A snapshot holds it.
+		again := apply(t, Empty(), im.Records()...)
+		require.Equal(t, im.Partition("r", 0), again.Partition("r", 0))
+
+		im = report(unfence(t, im, 2), 1)
+		require.Empty(t, im.Partition("r", 0).Offline)
+		require.Equal(t, int32(2), im.Partition("r", 0).Leader)
+	}
+	im := cluster(t, 1, elr)
+	r := OfflineReplicas{BrokerID: 1, Epoch: im.Broker(1).Epoch, Partitions: map[UUID][]int32{{9}: {0}}}
+	records, err := DecideOfflineReplicas(im, rules(), r)
+	require.NoError(t, err)
+	im = apply(t, im, records...)
+	p := im.Partition("t", 0)
+	require.Equal(t, NoLeader, p.Leader)
+	require.Empty(t, p.ISR)
+	require.Equal(t, []int32{1}, p.ELR)
+	require.Equal(t, []int32{1}, p.LastKnownELR)
+	r.Partitions = nil
+	records, err = DecideOfflineReplicas(im, rules(), r)
+	require.NoError(t, err)
+	im = apply(t, im, records...)
+	require.Equal(t, int32(1), im.Partition("t", 0).Leader, "the leader returns without a new registration")
+	require.Equal(t, []int32{1}, im.Partition("t", 0).ISR)
+	r.Epoch++
+	_, err = DecideOfflineReplicas(im, rules(), r)
+	require.ErrorIs(t, err, kerr.StaleBrokerEpoch)
+}

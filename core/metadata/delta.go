@@ -136,7 +136,7 @@ func (p *Partition) Equal(q *Partition) bool {
 		p.PartitionEpoch == q.PartitionEpoch && p.Recovery == q.Recovery &&
 		slices.Equal(p.Replicas, q.Replicas) && slices.Equal(p.ISR, q.ISR) &&
 		slices.Equal(p.ELR, q.ELR) && slices.Equal(p.LastKnownELR, q.LastKnownELR) &&
-		slices.Equal(p.Adding, q.Adding) && slices.Equal(p.Removing, q.Removing)
+		slices.Equal(p.Adding, q.Adding) && slices.Equal(p.Removing, q.Removing) && slices.Equal(p.Offline, q.Offline)
 }
 
 func (d *Delta) sort() {

@@ -127,7 +127,7 @@ func (e *partitionEdit) elect(isr, elr, known []int32) (leader int32, unclean bo
 func edit(im *Image, rules *Rules, t *Topic, p *Partition) partitionEdit {
 	return partitionEdit{
 		p: p, isr: p.ISR,
-		live:   func(id int32) bool { b := im.brokers[id]; return b != nil && b.EligibleForISR() },
+		live:   func(id int32) bool { return im.brokers[id].canLead(p) },
 		minISR: rules.minISR(im, t.Name), elr: elrEnabled(im), unclean: rules.uncleanElection(im, t.Name),
 	}
 }
@@ -168,7 +168,7 @@ func joinAsLeader(im *Image, rules *Rules, id int32) []Record {
 			}
 			e := edit(im, rules, t, p)
 			live := e.live
-			e.live = func(x int32) bool { return x == id || live(x) }
+			e.live = func(x int32) bool { return x == id && !slices.Contains(p.Offline, id) || live(x) }
 			if rec := e.record(t.ID); rec != nil {
 				records = append(records, rec)
 			}

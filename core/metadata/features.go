@@ -32,7 +32,7 @@ type FeatureUpdate struct {
 
 // DecideFeatures sets finalized feature levels: all of them, or none and an error for the first that cannot be.
 // supported is what this controller knows, nodeID who it is.
-func DecideFeatures(im *Image, nodeID int32, supported []FeatureRange, updates []FeatureUpdate) ([]Record, error) {
+func DecideFeatures(im *Image, rules Rules, nodeID int32, supported []FeatureRange, updates []FeatureUpdate) ([]Record, error) {
 	var records []Record
 	for _, u := range updates {
 		if problem := featureProblem(im, nodeID, supported, u); problem != "" {
@@ -40,6 +40,9 @@ func DecideFeatures(im *Image, nodeID int32, supported []FeatureRange, updates [
 		}
 		if im.Feature(u.Name) != u.Level {
 			records = append(records, &FeatureLevelRecord{Name: u.Name, Level: u.Level})
+			if u.Name == FeatureELR {
+				records = append(records, pinMinISR(im, &rules, u.Level > 0)...)
+			}
 		}
 	}
 	return records, nil

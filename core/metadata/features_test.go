@@ -36,7 +36,7 @@ func TestFeaturesAreUpdatedByKafkasRules(t *testing.T) {
 		{"group.version", 1, 1, ""},
 		{"", 0, 2, "Invalid update version 0 for feature . Feature  not found."},
 	} {
-		records, err := DecideFeatures(im, 1, supported, []FeatureUpdate{{c.name, c.level, c.kind}})
+		records, err := DecideFeatures(im, rules(), 1, supported, []FeatureUpdate{{c.name, c.level, c.kind}})
 		if c.want == "" {
 			require.NoError(t, err, "%+v", c)
 			next, _, err := im.Apply(Position{2, 1}, records)
@@ -48,6 +48,6 @@ func TestFeaturesAreUpdatedByKafkasRules(t *testing.T) {
 		require.ErrorContains(t, err, "The update failed for all features since the following feature had an error: "+c.want)
 		require.Empty(t, records)
 	}
-	_, err = DecideFeatures(im, 1, supported, []FeatureUpdate{{"group.version", 1, Upgrade}, {"nosuch", 1, Upgrade}})
+	_, err = DecideFeatures(im, rules(), 1, supported, []FeatureUpdate{{"group.version", 1, Upgrade}, {"nosuch", 1, Upgrade}})
 	require.ErrorContains(t, err, "nosuch", "one bad update refuses all")
 }

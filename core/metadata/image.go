@@ -50,6 +50,7 @@ type Partition struct {
 	LastKnownELR   []int32
 	Adding         []int32 // being added by a reassignment
 	Removing       []int32 // being removed by a reassignment
+	Offline        []int32 // replicas on log directories that have failed, as their brokers reported
 	Recovery       LeaderRecovery
 }
 
@@ -79,6 +80,11 @@ func (b *Broker) Active() bool { return !b.Fenced }
 
 // EligibleForISR reports whether the controller may put the broker in an ISR (KIP-841).
 func (b *Broker) EligibleForISR() bool { return !b.Fenced && !b.InControlledShutdown }
+
+// canLead reports whether the broker is there and its replica of the partition can be served.
+func (b *Broker) canLead(p *Partition) bool {
+	return b != nil && b.EligibleForISR() && !slices.Contains(p.Offline, b.ID)
+}
 
 // Listener returns the endpoint of that name.
 func (b *Broker) Listener(name string) (Listener, bool) {

@@ -53,7 +53,7 @@ func (h history) topic(im *Image) *Topic {
 // next returns a record that fits, or nil.
 func (h history) next(im *Image) Record {
 	name := fmt.Sprintf("t%d", h.rng.IntN(8))
-	switch h.rng.IntN(14) {
+	switch h.rng.IntN(15) {
 	case 0:
 		return &NoOpRecord{}
 	case 1:
@@ -127,6 +127,16 @@ func (h history) next(im *Image) Record {
 			return &ClearELRRecord{Topic: t.Name}
 		}
 		return &ClearELRRecord{}
+	case 14:
+		if t := h.topic(im); t != nil {
+			r := &OfflineReplicasRecord{BrokerID: h.rng.Int32N(5), TopicID: t.ID}
+			for i := range t.Partitions {
+				if h.rng.IntN(2) == 0 {
+					r.Partitions = append(r.Partitions, int32(i))
+				}
+			}
+			return r
+		}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ const (
 	TypeProducerIDs              RecordType = 10
 	TypeFeatureLevel             RecordType = 11
 	TypeClearELR                 RecordType = 12
+	TypeOfflineReplicas          RecordType = 13
 )
 
 // Record is one typed change of the metadata. Records are immutable once they were given to Apply or
@@ -143,6 +144,14 @@ type ClearELRRecord struct {
 	Topic string
 }
 
+// OfflineReplicasRecord says which partitions of a topic have their replica on the broker on a log directory that has failed: those in
+// the list, and no others.
+type OfflineReplicasRecord struct {
+	BrokerID   int32
+	TopicID    UUID
+	Partitions []int32 // ascending
+}
+
 // Type implements Record.
 func (*NoOpRecord) Type() RecordType { return TypeNoOp }
 
@@ -182,6 +191,9 @@ func (*FeatureLevelRecord) Type() RecordType { return TypeFeatureLevel }
 // Type implements Record.
 func (*ClearELRRecord) Type() RecordType { return TypeClearELR }
 
+// Type implements Record.
+func (*OfflineReplicasRecord) Type() RecordType { return TypeOfflineReplicas }
+
 // newRecord returns an empty record of the type, or nil when the type is not known.
 func newRecord(t RecordType) Record {
 	switch t {
@@ -211,6 +223,8 @@ func newRecord(t RecordType) Record {
 		return &FeatureLevelRecord{}
 	case TypeClearELR:
 		return &ClearELRRecord{}
+	case TypeOfflineReplicas:
+		return &OfflineReplicasRecord{}
 	}
 	return newSecurityRecord(t)
 }

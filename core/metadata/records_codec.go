@@ -233,3 +233,15 @@ func (r *FeatureLevelRecord) decode(d *decoder) {
 
 func (r *ClearELRRecord) encode(e *encoder) { e.string(r.Topic) }
 func (r *ClearELRRecord) decode(d *decoder) { r.Topic = d.string() }
+
+func (r *OfflineReplicasRecord) encode(e *encoder) {
+	e.varint(int64(r.BrokerID))
+	e.uuid(r.TopicID)
+	e.ints(r.Partitions)
+}
+
+func (r *OfflineReplicasRecord) decode(d *decoder) {
+	r.BrokerID = d.int32()
+	r.TopicID = d.uuid()
+	r.Partitions = d.list()
+}

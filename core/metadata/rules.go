@@ -1,6 +1,9 @@
 package metadata
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"strconv"
+)
 
 // Rules are what a decision depends on beside the image and the request. The zero value of a field
 // stands for what its comment says.
@@ -67,5 +70,24 @@ func (r *Rules) uncleanElection(im *Image, topic string) bool {
 
 // FeatureELR is the feature of KIP-966, eligible leader replicas.
 const FeatureELR = "eligible.leader.replicas.version"
+
+// pinMinISR keeps min.insync.replicas the same for all brokers while KIP-966 is on, as Kafka does: what the file says becomes the
+// cluster's default, and those of single brokers go away. When KIP-966 is turned off, what its lists hold means nothing any more.
+func pinMinISR(im *Image, rules *Rules, on bool) []Record {
+	if !on {
+		return []Record{&ClearELRRecord{}}
+	}
+	var records []Record
+	for _, r := range im.ConfigResources() {
+		if _, set := im.Config(r)[minInSyncReplicas]; set && r.Type == BrokerResource && r.Name != "" {
+			records = append(records, &ConfigRecord{Resource: r, Key: minInSyncReplicas})
+		}
+	}
+	if cluster := (ConfigResource{BrokerResource, ""}); rules.Configs != nil && im.Config(cluster)[minInSyncReplicas] == "" {
+		v := strconv.Itoa(rules.Configs.MinInSyncReplicas(nil, nil))
+		records = append(records, &ConfigRecord{Resource: cluster, Key: minInSyncReplicas, Value: &v})
+	}
+	return records
+}
 
 func elrEnabled(im *Image) bool { return im.Feature(FeatureELR) > 0 }

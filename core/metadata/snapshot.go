@@ -25,8 +25,10 @@ func (im *Image) Records() []Record {
 	for _, t := range im.Topics() {
 		rs = append(rs, &TopicRecord{Name: t.Name, ID: t.ID})
 		for _, p := range t.Partitions {
+			p.Offline = nil // has records of its own
 			rs = append(rs, &PartitionRecord{TopicID: t.ID, Partition: p})
 		}
+		rs = append(rs, offlineRecords(t)...)
 	}
 	for _, r := range im.ConfigResources() {
 		c := im.configs[r]

@@ -101,6 +101,14 @@ func (p *Partition) HighWatermark() int64 { return p.hw.Load() }
 // IsLeader says whether this node leads the partition.
 func (p *Partition) IsLeader() bool { return p.leadership.Load().Leader == p.node }
 
+// notLeader is what is answered where this node does not lead: why not, when that is the log's directory.
+func (p *Partition) notLeader() error {
+	if err := p.Log().Err(); err != nil {
+		return err
+	}
+	return ErrNotLeader
+}
+
 // SetLeadership takes over what the metadata says. When this node stops leading, those who wait are told so. A new epoch enters the
 // log's history with its first append, so that taking over many partitions writes nothing; until then EpochEndOffset answers for it.
 func (p *Partition) SetLeadership(l Leadership) {
@@ -109,7 +117,7 @@ func (p *Partition) SetLeadership(l Leadership) {
 	old := p.leadership.Load()
 	p.leadership.Store(&l)
 	if old.Leader == p.node && l.Leader != p.node {
-		p.failAll(ErrNotLeader)
+		p.failAll(p.notLeader())
 	}
 }
 
@@ -170,7 +178,7 @@ func (p *Partition) CheckEpoch(current int32) error {
 	l := p.leadership.Load()
 	switch {
 	case l.Leader != p.node:
-		return ErrNotLeader
+		return p.notLeader()
 	case current < 0 || current == l.Epoch:
 		return nil
 	case current < l.Epoch:
@@ -271,7 +279,7 @@ func (p *Partition) Append(batches []byte, o AppendOptions, acker Acker, slot in
 	l := p.leadership.Load()
 	switch {
 	case l.Leader != p.node:
-		return log.AppendResult{}, ErrNotLeader
+		return log.AppendResult{}, p.notLeader()
 	case o.CheckEpoch && o.Epoch != l.Epoch:
 		return log.AppendResult{}, ErrNotLeader
 	case o.Acks == -1 && len(l.ISR) < l.MinISR:

@@ -54,7 +54,7 @@ func (p *Partition) Read(dst []byte, offset int64, maxBytes int, committed, minO
 // DeleteRecords moves the log's start to offset (-1: the high watermark) and returns the new start.
 func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	if !p.IsLeader() {
-		return -1, ErrNotLeader
+		return -1, p.notLeader()
 	}
 	hw := p.hw.Load()
 	if offset == -1 {

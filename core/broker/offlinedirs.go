@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/moldau-io/moldau/core/metadata"
+)
+
+// dirsChanged has the controller told which replicas cannot be served. It never blocks.
+func (b *Broker) dirsChanged() {
+	select {
+	case b.offline <- struct{}{}:
+	default:
+	}
+}
+
+// followDirs reports replicas whenever a log directory failed or a log could not be opened.
+func (b *Broker) followDirs() {
+	b.serving.Add(1)
+	go func() {
+		defer b.serving.Done()
+		for {
+			select {
+			case <-b.ctx.Done():
+				return
+			case <-b.offline:
+			}
+			if err := b.reportOffline(b.ctx); err != nil && b.ctx.Err() == nil {
+				b.log.Error("replicas on a log directory that has failed could not be reported", "error", err)
+			}
+		}
+	}()
+}
+
+// reportOffline tells the controller which replicas of this broker are on a log directory that has failed, or could not be opened, so that
+// others lead them, or nobody does.
+func (b *Broker) reportOffline(ctx context.Context) error {
+	r := metadata.OfflineReplicas{BrokerID: b.set.nodeID, Epoch: b.epoch, Partitions: b.offlineReplicas()}
+	err := b.retry(ctx, func(im *metadata.Image) ([]metadata.Record, error) {
+		return metadata.DecideOfflineReplicas(im, b.rules, r)
+	})
+	if err != nil {
+		return fmt.Errorf("report offline replicas: %w", err)
+	}
+	return nil
+}
+
+// offlineReplicas lists this broker's partitions without a log that works, by topic. Those that it has not come to yet are not among them.
+func (b *Broker) offlineReplicas() map[metadata.UUID][]int32 {
+	out := map[metadata.UUID][]int32{}
+	im := b.image()
+	for _, s := range b.topics.all() {
+		mt := im.TopicByID(s.id)
+		if mt == nil {
+			continue
+		}
+		for i, p := range *s.parts.Load() {
+			if i < len(mt.Partitions) && holds(&mt.Partitions[i], b.set.nodeID) && (p == nil || p.Log().Dir().Err() != nil) {
+				out[s.id] = append(out[s.id], int32(i))
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,163 @@
+//go:build linux
+
+package broker_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/moldau-io/moldau/core/broker/brokertest"
+)
+
+// partitionsOf is what Metadata and DescribeTopicPartitions say of a topic's partitions.
+func partitionsOf(t *testing.T, c *brokertest.Cluster, topic string) ([]kmsg.MetadataResponseTopicPartition, []kmsg.DescribeTopicPartitionsResponseTopicPartition) {
+	t.Helper()
+	r := dial(t, c)
+	m := kmsg.NewPtrMetadataRequest()
+	mt := kmsg.NewMetadataRequestTopic()
+	mt.Topic = &topic
+	m.Topics = append(m.Topics, mt)
+	d := kmsg.NewPtrDescribeTopicPartitionsRequest()
+	dt := kmsg.NewDescribeTopicPartitionsRequestTopic()
+	dt.Topic = topic
+	d.Topics, d.ResponsePartitionLimit = append(d.Topics, dt), 2000
+	return ask[*kmsg.MetadataResponse](r, request(m, 12)).Topics[0].Partitions,
+		ask[*kmsg.DescribeTopicPartitionsResponse](r, request(d, 0)).Topics[0].Partitions
+}
+
+// figures are the gauges of the broker with these names.
+func figures(t *testing.T, c *brokertest.Cluster, names ...string) map[string]float64 {
+	t.Helper()
+	families, err := c.Registry.Gather()
+	require.NoError(t, err)
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, n := range names {
+			if f.GetName() == n {
+				out[n] = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+	}
+	return out
+}
+
+// breakDir takes a log directory away from under a running broker; mend brings it back.
+func breakDir(t *testing.T, dir string) (mend func()) {
+	t.Helper()
+	away := dir + ".away"
+	require.NoError(t, os.Rename(dir, away))
+	require.NoError(t, os.WriteFile(dir, nil, 0o644))
+	return func() {
+		require.NoError(t, os.Remove(dir))
+		require.NoError(t, os.Rename(away, dir))
+	}
+}
+
+// TestPartitionsOfAFailedLogDirectoryHaveNoLeader holds what Kafka 4.3.1 answered for a broker with a directory that failed under it, and
+// after a start without and with that directory.
+func TestPartitionsOfAFailedLogDirectoryHaveNoLeader(t *testing.T) {
+	root := t.TempDir()
+	a, b := filepath.Join(root, "a"), filepath.Join(root, "b")
+	c := brokertest.Start(t, brokertest.With("log.dirs", a+","+b), brokertest.With("log.flush.offset.checkpoint.interval.ms", "100"),
+		brokertest.With("log.durability", "fsync"))
+	c.CreateTopic(t, "x", 2)
+	acked := [2]int64{}
+	produce := func(part int32) error {
+		cl := c.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordRetries(3), kgo.RecordDeliveryTimeout(3*time.Second), kgo.DisableIdempotentWrite())
+		err := cl.ProduceSync(context.Background(), &kgo.Record{Topic: "x", Partition: part, Value: []byte("v")}).FirstErr()
+		if err == nil {
+			acked[part]++
+		}
+		return err
+	}
+	require.NoError(t, produce(0))
+	require.NoError(t, produce(1))
+	require.Equal(t, map[string][]string{a: {"x-0"}, b: {"x-1"}}, logDirs(t, c))
+
+	mend := breakDir(t, a)
+	offline := func(leaderEpoch int32) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			_ = produce(0)
+			m, _ := partitionsOf(t, c, "x")
+			return m[0].Leader == -1
+		}, 20*time.Second, 20*time.Millisecond)
+		m, d := partitionsOf(t, c, "x")
+		require.Equal(t, kerr.LeaderNotAvailable.Code, m[0].ErrorCode)
+		require.Equal(t, leaderEpoch, m[0].LeaderEpoch)
+		require.Equal(t, []int32{1}, m[0].Replicas)
+		require.Equal(t, []int32{1}, m[0].OfflineReplicas)
+		require.Empty(t, m[0].ISR)
+		require.Zero(t, d[0].ErrorCode)
+		require.EqualValues(t, -1, d[0].LeaderID)
+		require.Equal(t, []int32{1}, d[0].OfflineReplicas)
+		require.Equal(t, []int32{1}, d[0].LastKnownELR)
+		require.Empty(t, d[0].ISR)
+		require.EqualValues(t, 1, m[1].Leader, "the other directory goes on")
+		require.Empty(t, m[1].OfflineReplicas)
+		require.NoError(t, produce(1))
+		require.Equal(t, map[string][]string{a: {kerr.KafkaStorageError.Error()}, b: {"x-1"}}, logDirs(t, c))
+
+		r := dial(t, c)
+		require.Equal(t, kerr.KafkaStorageError.Code, ask[*kmsg.ProduceResponse](r, produceRequest(9, "x", -1, records(1))).Topics[0].Partitions[0].ErrorCode)
+		require.Equal(t, kerr.KafkaStorageError.Code, ask[*kmsg.FetchResponse](r, fetchRequest(11, "x", 0, 0)).Topics[0].Partitions[0].ErrorCode)
+		lo := kmsg.NewPtrListOffsetsRequest()
+		lt := kmsg.NewListOffsetsRequestTopic()
+		lp := kmsg.NewListOffsetsRequestTopicPartition()
+		lp.Timestamp = -1
+		lt.Topic, lt.Partitions = "x", append(lt.Partitions, lp)
+		lo.Topics = append(lo.Topics, lt)
+		require.Equal(t, kerr.KafkaStorageError.Code, ask[*kmsg.ListOffsetsResponse](r, request(lo, 7)).Topics[0].Partitions[0].ErrorCode)
+		el := kmsg.NewPtrElectLeadersRequest()
+		el.TimeoutMillis = 1000
+		et := kmsg.NewElectLeadersRequestTopic()
+		et.Topic, et.Partitions = "x", []int32{0}
+		el.Topics = append(el.Topics, et)
+		for kind, want := range []int16{kerr.PreferredLeaderNotAvailable.Code, kerr.EligibleLeadersNotAvailable.Code} {
+			el.ElectionType = int8(kind)
+			require.Equal(t, want, ask[*kmsg.ElectLeadersResponse](r, request(el, 2)).Topics[0].Partitions[0].ErrorCode)
+		}
+		names := []string{"kafka_log_logmanager_offlinelogdirectorycount", "kafka_server_replicamanager_offlinereplicacount", "kafka_controller_kafkacontroller_offlinepartitionscount"}
+		require.Equal(t, map[string]float64{names[0]: 1, names[1]: 1, names[2]: 1}, figures(t, c, names...))
+	}
+	offline(1)
+	_, d := partitionsOf(t, c, "x")
+	require.Equal(t, []int32{1}, d[0].EligibleLeaderReplicas, "what it has is whole, as far as is known")
+
+	// New partitions go where there is a directory, also those of a topic that had one on the other.
+	c.CreateTopic(t, "y", 3)
+	require.Equal(t, []string{"x-1", "y-0", "y-1", "y-2"}, logDirs(t, c)[b])
+	m, _ := partitionsOf(t, c, "y")
+	for _, p := range m {
+		require.EqualValues(t, 1, p.Leader)
+	}
+
+	c.Stop(t)
+	c.Restart(t)
+	m, _ = partitionsOf(t, c, "x")
+	require.EqualValues(t, -1, m[0].Leader)
+	require.EqualValues(t, 1, m[0].LeaderEpoch)
+	require.Equal(t, []int32{1}, m[0].OfflineReplicas)
+	require.EqualValues(t, 1, m[1].Leader)
+
+	// With the directory back, its partitions have their leader again, and their records.
+	c.Stop(t)
+	mend()
+	c.Restart(t)
+	m, d = partitionsOf(t, c, "x")
+	require.EqualValues(t, 1, m[0].Leader)
+	require.Empty(t, m[0].OfflineReplicas)
+	require.Equal(t, []int32{1}, d[0].ISR)
+	require.NoError(t, produce(0))
+	fetched := ask[*kmsg.FetchResponse](dial(t, c), fetchRequest(11, "x", 0, 0))
+	require.Zero(t, fetched.Topics[0].Partitions[0].ErrorCode)
+	require.GreaterOrEqual(t, fetched.Topics[0].Partitions[0].HighWatermark, acked[0])
+}
