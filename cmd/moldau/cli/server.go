@@ -59,6 +59,9 @@ func run(ctx context.Context, cfg moldau.Config) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		// Memory is bounded by settings in bytes, most of it in buffers that live long: collecting later costs little and saves much.
 		debug.SetGCPercent(200)
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		go giveMemoryBack(ctx)
 	}
 	n, err := moldau.New(cfg)
 	if err != nil {
