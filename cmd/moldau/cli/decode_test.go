@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/linkedin/goavro/v2"
 	"github.com/stretchr/testify/require"
@@ -24,4 +28,31 @@ func TestAvroIsShownInTheOrderOfTheSchema(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, text, string(inOrder(nil, parsed.Root, out)))
 	}
+}
+
+// TestAvroOfSchemasThatReferToOthersIsShown: a value whose schema names types of other subjects, one of them through another.
+func TestAvroOfSchemasThatReferToOthersIsShown(t *testing.T) {
+	answers := map[string]string{
+		"/schemas/ids/7":               `{"schema":"{\"type\":\"record\",\"name\":\"Order\",\"namespace\":\"shop\",\"fields\":[{\"name\":\"id\",\"type\":\"long\"},{\"name\":\"to\",\"type\":\"geo.Address\"},{\"name\":\"back\",\"type\":[\"null\",\"geo.Address\"]}]}","references":[{"name":"geo.Address","subject":"address","version":3}]}`,
+		"/subjects/address/versions/3": `{"subject":"address","version":3,"id":2,"schema":"{\"type\":\"record\",\"name\":\"Address\",\"namespace\":\"geo\",\"fields\":[{\"name\":\"city\",\"type\":\"string\"},{\"name\":\"country\",\"type\":\"Country\"}]}","references":[{"name":"geo.Country","subject":"country","version":1}]}`,
+		"/subjects/country/versions/1": `{"subject":"country","version":1,"id":1,"schema":"{\"type\":\"enum\",\"name\":\"Country\",\"namespace\":\"geo\",\"symbols\":[\"CZ\",\"AT\"]}"}`,
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, ok := answers[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			text = `{"error_code":40402,"message":"Version not found."}`
+		}
+		_, _ = fmt.Fprint(w, text)
+	}))
+	defer srv.Close()
+	d := &decoder{url: srv.URL, timeout: 5 * time.Second}
+	value := []byte{0, 0, 0, 0, 7, 84, 8, 'B', 'r', 'n', 'o', 0, 2, 8, 'L', 'i', 'n', 'z', 2}
+	out, err := d.avro(value)
+	require.NoError(t, err)
+	require.Equal(t, `{"id":42,"to":{"city":"Brno","country":"CZ"},"back":{"city":"Linz","country":"AT"}}`, string(out))
+
+	delete(answers, "/subjects/country/versions/1")
+	_, err = (&decoder{url: srv.URL, timeout: 5 * time.Second}).avro(value)
+	require.ErrorContains(t, err, "schema 7: the schema geo.Country that it refers to, version 1 of country: ")
 }
