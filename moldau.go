@@ -115,6 +115,9 @@ func New(cfg Config) (*Node, error) {
 			return nil, fmt.Errorf("%s.bootstrap.servers is not set: without the broker role the %s role needs a Kafka cluster to run on", role, role)
 		}
 	}
+	if err := n.checkConfig(); err != nil {
+		return nil, err
+	}
 	return n, nil
 }
 

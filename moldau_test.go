@@ -140,6 +140,54 @@ func TestAPortInUseIsNamedWithItsKeyAndARemedy(t *testing.T) {
 	require.ErrorContains(t, err, "port 0")
 }
 
+// TestWhatIsWrongWithTheConfigurationComesBeforePortsAndFiles: the error names every section that is wrong.
+func TestWhatIsWrongWithTheConfigurationComesBeforePortsAndFiles(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	cfg := testConfig(t, t.TempDir())
+	cfg.Admin["listeners"] = "http://" + l.Addr().String()
+	cfg.Broker["num.partitions"] = "0"
+	cfg.Registry = map[string]string{"listeners": "http://127.0.0.1:0", "schema.compatibility.level": "sideways"}
+	cfg.Connect["offset.flush.interval.ms"] = "soon"
+	_, err = New(cfg)
+	for _, want := range []string{"section broker", "num.partitions", "section registry", "schema.compatibility.level", "section connect", "offset.flush.interval.ms"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestADirectoryThatIsInUseIsNamedWithARemedy(t *testing.T) {
+	dir := t.TempDir()
+	start := func(change func(Config)) error {
+		cfg := testConfig(t, dir)
+		cfg.Roles = []Role{RoleBroker, RoleController}
+		change(cfg)
+		n, err := New(cfg)
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- n.Run(ctx) }()
+		t.Cleanup(func() { cancel(); <-done })
+		select {
+		case <-n.Ready():
+			return nil
+		case err := <-done:
+			done <- err
+			return err
+		}
+	}
+	require.NoError(t, start(func(Config) {}))
+	for name, change := range map[string]func(Config){
+		"metadata": func(Config) {},
+		"log":      func(c Config) { c.Broker["metadata.log.dir"] = filepath.Join(dir, "other") },
+	} {
+		err := start(change)
+		require.ErrorContains(t, err, filepath.Join(dir, name), name)
+		require.ErrorContains(t, err, "another process", name)
+		require.ErrorContains(t, err, "--data-dir", name)
+	}
+}
+
 func TestRolesWithoutABrokerNeedACluster(t *testing.T) {
 	_, err := New(Config{Roles: []Role{RoleConnect}})
 	require.ErrorContains(t, err, "connect.bootstrap.servers")

@@ -22,6 +22,7 @@ import (
 	"github.com/moldau-io/moldau/core/broker"
 	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/connect"
+	"github.com/moldau-io/moldau/core/log"
 	"github.com/moldau-io/moldau/core/quorum"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/builtin"
@@ -33,11 +34,8 @@ import (
 
 type launcher = func(name string, run func(ctx context.Context) error)
 
-// startBroker starts quorum and broker and returns the client options that reach it without a socket; nil without the role.
-func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func() error) ([]kgo.Opt, error) {
-	if !n.plays(RoleBroker) {
-		return nil, nil
-	}
+// brokerConfig judges the section broker.
+func (n *Node) brokerConfig() (*config.Broker, error) {
 	props := maps.Clone(n.cfg.Broker)
 	if props == nil {
 		props = map[string]string{}
@@ -54,6 +52,60 @@ func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func()
 	if err != nil {
 		return nil, fmt.Errorf("section broker: %w", err)
 	}
+	return bc, nil
+}
+
+// registryConfig judges the section registry.
+func (n *Node) registryConfig() (schemaregistry.Options, error) {
+	props := maps.Clone(n.cfg.Registry)
+	for k := range props {
+		if k == "listeners" || k == "bootstrap.servers" || connect.IsClientSecurity(k) {
+			delete(props, k)
+		}
+	}
+	o, err := schemaregistry.ParseConfig(props)
+	if err != nil {
+		return o, fmt.Errorf("section registry: %w", err)
+	}
+	return o, nil
+}
+
+// withRemedy says what to do about a directory that another process has open.
+func withRemedy(err error) error {
+	if errors.Is(err, quorum.ErrLocked) || errors.Is(err, log.ErrLocked) {
+		return fmt.Errorf("%w: stop the other moldau, or give this one a directory of its own (--data-dir, broker.log.dirs, broker.metadata.log.dir)", err)
+	}
+	return err
+}
+
+// checkConfig judges the sections of the roles that the node plays, before anything is opened: a port that is taken must not hide what is wrong with them.
+func (n *Node) checkConfig() error {
+	var errs []error
+	if n.plays(RoleBroker) {
+		_, err := n.brokerConfig()
+		errs = append(errs, err)
+	}
+	if n.plays(RoleRegistry) {
+		_, err := n.registryConfig()
+		errs = append(errs, err)
+	}
+	if n.plays(RoleConnect) {
+		if _, err := connect.Properties().Parse(n.cfg.Connect); err != nil {
+			errs = append(errs, fmt.Errorf("section connect: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// startBroker starts quorum and broker and returns the client options that reach it without a socket; nil without the role.
+func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func() error) ([]kgo.Opt, error) {
+	if !n.plays(RoleBroker) {
+		return nil, nil
+	}
+	bc, err := n.brokerConfig()
+	if err != nil {
+		return nil, err
+	}
 	dir := bc.MetadataLogDir
 	if dir == "" {
 		dir = filepath.Join(n.cfg.DataDir, "metadata")
@@ -61,7 +113,7 @@ func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func()
 	q, err := quorum.Open(quorum.Config{NodeID: bc.NodeID, Dir: dir, Bootstrap: broker.BootstrapRecords(), Logger: n.log.With("role", "controller"),
 		ElectionTimeout: bc.ElectionTimeout, SnapshotBytes: bc.MetadataSnapshotBytes, SegmentBytes: bc.MetadataSegmentBytes})
 	if err != nil {
-		return nil, err
+		return nil, withRemedy(err)
 	}
 	launch("controller", q.Run)
 	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Logger: n.log.With("role", "broker"), Registerer: n.metrics})
@@ -71,7 +123,7 @@ func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func()
 	sctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	if err := b.Start(sctx); err != nil {
-		return nil, err
+		return nil, withRemedy(err)
 	}
 	launch("broker", func(ctx context.Context) error {
 		var err error
@@ -103,19 +155,13 @@ func (n *Node) startRegistry(local []kgo.Opt, launch launcher, waits *[]<-chan s
 	if !n.plays(RoleRegistry) {
 		return nil, nil
 	}
-	props := maps.Clone(n.cfg.Registry)
-	opts, err := clientOpts(props, local)
+	opts, err := clientOpts(n.cfg.Registry, local)
 	if err != nil {
 		return nil, fmt.Errorf("section registry: %w", err)
 	}
-	for k := range props {
-		if k == "listeners" || k == "bootstrap.servers" || connect.IsClientSecurity(k) {
-			delete(props, k)
-		}
-	}
-	o, err := schemaregistry.ParseConfig(props)
+	o, err := n.registryConfig()
 	if err != nil {
-		return nil, fmt.Errorf("section registry: %w", err)
+		return nil, err
 	}
 	o.KafkaOpts, o.Logger, o.Registerer = opts, n.log.With("role", "registry"), n.metrics
 	reg, err := schemaregistry.New(o)

@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 )
 
+// ErrLocked: another process has the directory open.
+var ErrLocked = errors.New("another process uses this directory")
+
 // FS is the file system as the quorum uses it, a seam for tests that lose what was not synced.
 type FS interface {
 	MkdirAll(dir string) error

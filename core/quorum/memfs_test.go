@@ -172,7 +172,7 @@ func (m *memFS) Lock(name string) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.locked[name] {
-		return nil, errors.New("another process uses this directory")
+		return nil, ErrLocked
 	}
 	m.locked[name] = true
 	return memLock{m, name, m.gen}, nil
