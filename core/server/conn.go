@@ -153,7 +153,8 @@ func (c *Conn) run() {
 	writer.Wait()
 	c.mu.Lock()
 	cause, rest := c.cause, c.queue
-	c.queue = nil
+	c.s.queued.Add(-int64(c.queued))
+	c.queue, c.queued = nil, 0
 	c.mu.Unlock()
 	for _, r := range rest {
 		if r.ready { // the others are still with the handler: answered will see that the connection is closed
@@ -193,7 +194,7 @@ func (c *Conn) readLoop() error {
 
 		c.mu.Lock()
 		r.handling = false // r is recycled only by a writer, and none has seen it ready with handling set
-		for !c.closed && !c.draining && (len(c.queue) >= c.s.cfg.MaxInFlight || c.queued > c.s.cfg.MaxQueuedBytes) {
+		for !c.closed && !c.draining && c.owes() {
 			if c.headReady() && !c.writing {
 				c.flush()
 				continue
@@ -208,6 +209,12 @@ func (c *Conn) readLoop() error {
 			return cause
 		}
 	}
+}
+
+// owes says whether the peer has so many answers to take that no more is read from it. It needs mu.
+func (c *Conn) owes() bool {
+	return len(c.queue) >= c.s.cfg.MaxInFlight || c.queued > c.s.cfg.MaxQueuedBytes ||
+		c.queued > 0 && c.s.queued.Load() > c.s.cfg.MaxQueuedBytesInAll
 }
 
 // readRequest reads the next frame. Before it would block it writes what is ready to be written.
@@ -358,6 +365,7 @@ func (c *Conn) answered(r *Request) {
 	}
 	r.ready = true
 	c.queued += r.size
+	c.s.queued.Add(int64(r.size))
 	// While the handler runs, its reader goroutine writes afterwards; while somebody writes, it looks again before it stops.
 	call := !r.handling && !c.writing && c.queue[0] == r
 	c.mu.Unlock()
@@ -425,6 +433,7 @@ func (c *Conn) flush() {
 		}
 		c.mu.Lock()
 		c.queued -= freed
+		c.s.queued.Add(-int64(freed))
 		rest := copy(c.queue, c.queue[n:])
 		clear(c.queue[rest:])
 		c.queue = c.queue[:rest]

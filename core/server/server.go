@@ -25,10 +25,8 @@ type Config struct {
 	// MemoryBytes bounds the frames held at once: an eighth of it for frames up to 16 KiB, half for those up to 1 MiB, the rest for larger
 	// ones. 512 MiB.
 	MemoryBytes int64
-	// MaxConnections bounds open connections; more wait in the accept queue. Unlimited.
-	MaxConnections int
-	// MaxConnectionsPerIP bounds them for one peer address; more are closed at once. Unlimited.
-	MaxConnectionsPerIP int
+	// Limits are the first; see Server.SetLimits.
+	Limits Limits
 	// IdleTimeout is connections.max.idle.ms. 10 minutes.
 	IdleTimeout time.Duration
 	// FrameTimeout is how long a frame may take from its first byte to its last, plus one second for each 128 KiB. 30 s.
@@ -39,6 +37,9 @@ type Config struct {
 	MaxInFlight int
 	// MaxQueuedBytes bounds the encoded, unsent answers of one connection. 1 MiB.
 	MaxQueuedBytes int
+	// MaxQueuedBytesInAll bounds those of all connections together: above it a connection is read from only when its answers are sent, so that each
+	// holds one at most, as each of Apache Kafka's always does. 64 MiB.
+	MaxQueuedBytesInAll int64
 	// MaxUnauthenticatedBytes is sasl.server.max.receive.size: the largest frame of a peer that has not authenticated. 512 KiB.
 	MaxUnauthenticatedBytes int
 	// UnauthenticatedMemoryBytes bounds the frames of all such peers at once. 16 MiB.
@@ -81,6 +82,9 @@ func (c Config) withDefaults() Config {
 	dur(&c.WriteTimeout, time.Minute)
 	set(&c.MaxInFlight, 64)
 	set(&c.MaxQueuedBytes, 1<<20)
+	if c.MaxQueuedBytesInAll <= 0 {
+		c.MaxQueuedBytesInAll = 64 << 20
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -105,7 +109,8 @@ type Server struct {
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
-	slot     *sync.Cond // a connection has gone
+	slot     *sync.Cond // a connection has gone, or the limits have changed
+	limits   Limits
 	conns    map[*Conn]struct{}
 	perIP    map[string]int
 	pending  pending
@@ -113,6 +118,7 @@ type Server struct {
 	refusing atomic.Int64 // refused connections that wait to be closed
 
 	nextID atomic.Uint64
+	queued atomic.Int64 // encoded bytes in the queues of all connections
 	wg     sync.WaitGroup
 	stats  Stats
 }
@@ -141,7 +147,7 @@ func New(cfg Config, h Handler) *Server {
 		tiny: NewBudget(cfg.MemoryBytes / 8), small: NewBudget(cfg.MemoryBytes / 2), large: NewBudget(cfg.MemoryBytes / 8 * 3),
 		tinyStrangers: NewBudget(cfg.UnauthenticatedMemoryBytes / 4), strangers: NewBudget(cfg.UnauthenticatedMemoryBytes / 4 * 3),
 		arrivals: arrivals{conns: map[*Conn]time.Time{}},
-		conns:    map[*Conn]struct{}{}, perIP: map[string]int{}, pending: newPending(),
+		conns:    map[*Conn]struct{}{}, perIP: map[string]int{}, pending: newPending(), limits: cfg.Limits,
 	}
 	s.slot = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -218,7 +224,7 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener, o ListenerOp
 func (s *Server) waitSlot(ctx context.Context) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.cfg.MaxConnections > 0 && len(s.conns) >= s.cfg.MaxConnections && !s.draining && ctx.Err() == nil {
+	for s.limits.Connections > 0 && len(s.conns) >= s.limits.Connections && !s.draining && ctx.Err() == nil {
 		s.slot.Wait()
 	}
 	return !s.draining && ctx.Err() == nil
@@ -228,7 +234,7 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 	c := newConn(s, nc, o)
 	s.mu.Lock()
 	reject := s.draining
-	if s.cfg.MaxConnectionsPerIP > 0 && s.perIP[c.host] >= s.cfg.MaxConnectionsPerIP {
+	if most, ok := s.limits.of(c.host); ok && !o.Unlimited && s.perIP[c.host] >= most {
 		reject = true
 	}
 	if reject {

@@ -274,8 +274,37 @@ func TestAPeerThatDoesNotReadIsNotReadFrom(t *testing.T) {
 	require.Less(t, handled.Load(), int64(1000), "what the sockets hold, and not more")
 }
 
+func TestManyPeersThatDoNotReadHoldOneAnswerEach(t *testing.T) {
+	const peers, answer = 20, 256 << 10
+	var handled atomic.Int64
+	s, dial := start(t, Config{WriteTimeout: 500 * time.Millisecond, MaxQueuedBytes: 8 << 20, MaxQueuedBytesInAll: 1 << 20}, func(r *Request) {
+		handled.Add(1)
+		b := make([]byte, answer)
+		binary.BigEndian.PutUint32(b, answer-4)
+		r.Respond(b, nil)
+	})
+	most := int64(0)
+	for range peers {
+		nc := dial()
+		require.NoError(t, nc.(*net.TCPConn).SetReadBuffer(4<<10))
+		go func() {
+			for i := range int32(1000) {
+				if _, err := nc.Write(request(i, nil)); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	require.Eventually(t, func() bool {
+		most = max(most, s.queued.Load())
+		return s.Stats().Connections.Load() == 0 && handled.Load() > peers
+	}, 20*time.Second, time.Millisecond)
+	require.LessOrEqual(t, most, int64(1<<20+2*peers*answer), "one for each above the bound, and those that came to it at once")
+	require.Zero(t, s.queued.Load(), "what ended connections owed is no longer owed")
+}
+
 func TestConnectionLimits(t *testing.T) {
-	s, dial := start(t, Config{MaxConnectionsPerIP: 2}, echo)
+	s, dial := start(t, Config{Limits: Limits{PerIP: 2}}, echo)
 	a, b := dial(), dial()
 	for _, nc := range []net.Conn{a, b} {
 		_, err := nc.Write(request(1, nil))
