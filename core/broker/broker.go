@@ -220,6 +220,7 @@ func (b *Broker) follow(old, im *metadata.Image, d metadata.Delta) {
 	if d.Security.Quotas {
 		b.quotas.update(im)
 	}
+	b.followStores(im, d)
 	b.apply(old, im, d)
 	select {
 	case <-b.applied:

@@ -31,6 +31,9 @@ func (b *Broker) describeConfigs(c call, req *kmsg.DescribeConfigsRequest) kmsg.
 	im := b.image()
 	for i := range req.Resources {
 		q := &req.Resources[i]
+		if len(q.ConfigNames) == 0 {
+			q.ConfigNames = nil // no names mean all of them, as null does
+		}
 		r := kmsg.NewDescribeConfigsResponseResource()
 		r.ResourceType, r.ResourceName = q.ResourceType, q.ResourceName
 		entries, err := b.describeResource(im, metadata.ResourceType(q.ResourceType), q.ResourceName, q.ConfigNames)
@@ -87,7 +90,7 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		if name == "" {
 			return config.DescribeCluster(b.layers(im, ""), keys), nil
 		}
-		if err := b.checkOwnID(name, " or empty string"); err != nil {
+		if err := b.checkOwnID(name, " or empty string,"); err != nil {
 			return nil, err
 		}
 		return config.DescribeBroker(b.layers(im, ""), keys), nil
@@ -120,7 +123,19 @@ func (b *Broker) checkOwnID(name, orElse string) error {
 		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Broker id must be an integer, but it is: " + name}
 	}
 	if int32(id) != b.set.nodeID {
-		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unexpected broker id, expected %d%s, but received %s", b.set.nodeID, orElse, name)}
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unexpected broker id, expected %d%s but received %s", b.set.nodeID, orElse, name)}
+	}
+	return nil
+}
+
+// checkNode is checkOwnID for changes, in the words that Kafka has for those.
+func (b *Broker) checkNode(name, unexpected string) error {
+	id, err := strconv.ParseInt(name, 10, 32)
+	if err != nil {
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Node id must be an integer, but it is: " + name}
+	}
+	if int32(id) != b.set.nodeID {
+		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("%s %d, but received %s", unexpected, b.set.nodeID, name)}
 	}
 	return nil
 }
@@ -169,7 +184,7 @@ func clientMetricsEntries(overrides map[string]string, keys []string) []config.E
 func (b *Broker) unalterable(res metadata.ConfigResource, keys []string) error {
 	switch res.Type {
 	case metadata.BrokerLoggerResource:
-		if err := b.checkOwnID(res.Name, ""); err != nil {
+		if err := b.checkNode(res.Name, "Unexpected node id. Expected"); err != nil {
 			return err
 		}
 		for _, k := range keys {
@@ -180,7 +195,7 @@ func (b *Broker) unalterable(res metadata.ConfigResource, keys []string) error {
 		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "The log level of this broker is set when it starts and cannot be altered"}
 	case metadata.BrokerResource:
 		if res.Name != "" {
-			return b.checkOwnID(res.Name, "")
+			return b.checkNode(res.Name, "Unexpected broker id, expected")
 		}
 	case metadata.TopicResource, metadata.GroupResource, metadata.ClientMetricsResource:
 	default:
@@ -216,7 +231,11 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 			keys = append(keys, cfg.Name)
 			a.Ops = append(a.Ops, metadata.ConfigOp{Key: cfg.Name, Value: cfg.Value, Op: metadata.AlterOp(cfg.Op)})
 		}
-		if err := b.unalterable(a.Resource, keys); err != nil {
+		err := b.unalterable(a.Resource, keys)
+		if err == nil {
+			err = b.checkStores(a.Resource, keys, b.altered(a.Resource, a.Ops))
+		}
+		if err != nil {
 			errs[a.Resource] = err
 			continue
 		}
@@ -242,12 +261,22 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		a := metadata.ReplaceConfig{Resource: configResource(q.ResourceType, q.ResourceName)}
-		keys := make([]string, 0, len(q.Configs))
+		keys, next := make([]string, 0, len(q.Configs)), map[string]string{}
 		for _, cfg := range q.Configs {
 			keys = append(keys, cfg.Name)
+			if cfg.Value != nil {
+				next[cfg.Name] = *cfg.Value
+			}
 			a.Configs = append(a.Configs, metadata.ConfigValue{Key: cfg.Name, Value: cfg.Value})
 		}
-		if err := b.unalterable(a.Resource, keys); err != nil {
+		err := b.unalterable(a.Resource, keys)
+		if a.Resource.Type == metadata.BrokerLoggerResource { // only the incremental request knows them
+			err = &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unknown resource type %d", a.Resource.Type)}
+		}
+		if err == nil {
+			err = b.checkStores(a.Resource, keys, next)
+		}
+		if err != nil {
 			errs[a.Resource] = err
 			continue
 		}

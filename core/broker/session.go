@@ -40,12 +40,13 @@ type session struct {
 // openSecurity makes the security of each listener.
 func (b *Broker) openSecurity() error {
 	b.security = map[string]*security.Listener{}
+	stores := b.listenerStores(b.image())
 	for _, e := range b.cfg.Core.Listeners {
 		if b.set.controllerListeners[e.Name] {
 			continue
 		}
 		l, err := security.NewListener(security.Options{
-			Name: e.Name, Protocol: e.Protocol, Scram: b.scramCredential, Logger: b.log,
+			Name: e.Name, Protocol: e.Protocol, Scram: b.scramCredential, Logger: b.log, Stores: stores[e.Name],
 			Lookup: func(mechanism, key string) (string, bool) { return b.cfg.Core.ListenerValue(e.Name, mechanism, key) },
 		})
 		if err != nil {

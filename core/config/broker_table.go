@@ -9,6 +9,9 @@ func brokerKeys() []Key {
 	var keys []Key
 	// By topics, which follow changes at once, and by the broker.
 	followed := map[string]bool{assignmentInterval: true, cordonedDirs: true, TxnVerification: true}
+	for _, name := range storeKeys {
+		followed[name] = true // with a listener's prefix
+	}
 	for _, origins := range topicOrigins {
 		for _, o := range origins {
 			followed[o.name] = true

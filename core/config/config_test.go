@@ -275,7 +275,7 @@ func TestDescribeFollowsTheLayersAsKafkaDoes(t *testing.T) {
 	broker(d, "log.retention.ms", "2000000", 2, false, retention)
 	broker(d, "log.flush.interval.ms", "77", 3, false, flush)
 	broker(d, "log.retention.hours", "168", 4, true, "log.retention.hours=168@4 log.retention.hours=168@5")
-	broker(l, "ssl.key.password", "<nil>", 5, true, "")
+	broker(l, "ssl.key.password", "<nil>", 5, false, "")
 
 	cluster := DescribeCluster(d, nil)
 	require.Len(t, cluster, 5)
@@ -313,12 +313,15 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 		{[]string{"num.partitions", "node.id", "log.retention.ms"}, false, "Cannot update these configs dynamically: [node.id, num.partitions]"},
 		{[]string{"advertised.listeners"}, false, "Cannot update these configs dynamically: [advertised.listeners]"},
 		{[]string{"max.connections"}, true, "Cannot update these configs dynamically: [max.connections]"},
-		{[]string{"ssl.keystore.location"}, true, "Cannot update these configs dynamically: [ssl.keystore.location]"},
+		{[]string{"ssl.keystore.location"}, true, "These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]"},
 		{[]string{"nope"}, true, "Unknown broker config name: nope"},
-		{[]string{"listener.name.x.ssl.key.password"}, false, "Cannot update these configs dynamically: [listener.name.x.ssl.key.password]"},
+		{[]string{"listener.name.x.ssl.client.auth"}, false, "Cannot update these configs dynamically: [listener.name.x.ssl.client.auth]"},
+		{[]string{"listener.name.x.ssl.key.password"}, true, "Cannot update these configs at default cluster level, broker id must be specified: [listener.name.x.ssl.key.password]"},
 	} {
 		require.EqualError(t, ValidateBrokerUpdate(c.keys, c.cluster), c.want)
 	}
+	require.NoError(t, ValidateBrokerUpdate([]string{"listener.name.x.ssl.key.password", "listener.name.X.ssl.keystore.location"}, false))
+	require.NoError(t, ValidateBroker(map[string]string{"listener.name.x.ssl.key.password": "p", "log.retention.ms": "5"}, nil))
 	require.NoError(t, ValidateBrokerUpdate([]string{"log.retention.ms", "compression.type", "log.durability"}, true))
 	require.NoError(t, ValidateBrokerUpdate([]string{"sasl.kerberos.min.time.before.relogin"}, false))
 	require.EqualError(t, ValidateBroker(map[string]string{"log.retention.ms": "0"}, nil), "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")

@@ -42,12 +42,18 @@ func AssignmentIntervalMs(l Layers) int32 {
 // ValidateBrokerUpdate judges which keys may be changed at run time, for one broker or (cluster) for all, with
 // Kafka's texts.
 func ValidateBrokerUpdate(keys []string, cluster bool) error {
-	var fixed, single []string
+	var fixed, bare, single []string
 	for _, n := range keys {
 		k := BrokerKeys.Key(n)
 		switch {
 		case k == nil:
 			if strings.HasPrefix(n, "listener.name.") {
+				if _, _, ok := storeKey(n); ok {
+					if cluster {
+						single = append(single, n)
+					}
+					continue
+				}
 				if _, _, lk := splitListenerKey(n); lk != nil {
 					fixed = append(fixed, n)
 					continue
@@ -55,6 +61,8 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 				return checkListenerKey(n, "")
 			}
 			return BrokerKeys.UnknownError(n)
+		case slices.Contains(storeKeys, n):
+			bare = append(bare, n)
 		case k.Update == ReadOnly:
 			fixed = append(fixed, n)
 		case k.Update == PerBroker && cluster:
@@ -62,9 +70,13 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 		}
 	}
 	slices.Sort(fixed)
+	slices.Sort(bare)
 	slices.Sort(single)
 	if len(fixed) > 0 {
 		return invalid(fmt.Sprintf("Cannot update these configs dynamically: [%s]", strings.Join(fixed, ", ")))
+	}
+	if len(bare) > 0 {
+		return invalid(fmt.Sprintf("These security configs can be dynamically updated only per-listener using the listener prefix: [%s]", strings.Join(bare, ", ")))
 	}
 	if len(single) > 0 {
 		return invalid(fmt.Sprintf("Cannot update these configs at default cluster level, broker id must be specified: [%s]", strings.Join(single, ", ")))
@@ -74,6 +86,10 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 
 // ValidateBroker judges overrides that were set at run time for one broker or for all, on a broker with these properties.
 func ValidateBroker(overrides, static map[string]string) error {
+	overrides, err := withoutStores(overrides)
+	if err != nil {
+		return err
+	}
 	if err := BrokerKeys.Validate(overrides); err != nil {
 		return err
 	}

@@ -192,13 +192,13 @@ func DescribeTopic(l Layers, names []string) []Entry {
 
 // DescribeBroker answers DescribeConfigs for this broker: the named keys, or all when names is nil.
 func DescribeBroker(l Layers, names []string) []Entry {
-	return describe(BrokerKeys, names, func(k *Key) Entry {
+	return append(describe(BrokerKeys, names, func(k *Key) Entry {
 		e := Entry{Value: l.brokerValue(k), Source: SourceDefault, ReadOnly: k.Update == ReadOnly, Synonyms: l.synonyms(k.Name)}
 		if len(e.Synonyms) > 0 {
 			e.Source = e.Synonyms[0].Source
 		}
 		return e
-	})
+	}), describeStores(l, names)...)
 }
 
 // DescribeCluster answers DescribeConfigs for the broker resource with the empty name: what was set at run time

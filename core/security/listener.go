@@ -24,6 +24,8 @@ type Options struct {
 	Protocol string
 	// Lookup finds the listener's properties.
 	Lookup Lookup
+	// Stores are properties of the key and trust store that were set at run time, see SetStores. They come before those of Lookup.
+	Stores map[string]string
 	// Scram finds the credential of a user for a SCRAM mechanism.
 	Scram func(mechanism, user string) (sasl.Credential, bool)
 	// Now is the clock; nil for the system's.

@@ -7,9 +7,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,13 +22,17 @@ const reloadInterval = time.Second
 // tlsStore holds a listener's TLS configuration and follows its files. A new configuration is put in place as a whole; one that cannot be
 // read leaves the old in force.
 type tlsStore struct {
-	l       *Listener
+	base    *Listener // with the properties it was made with
 	current atomic.Pointer[tls.Config]
-	files   []string
-	seen    []fileState
-	failed  []fileState // the state of the files that could not be used, which is not tried again
 	allowDN bool
 	allowAN bool
+
+	mu     sync.Mutex        // of the rest, and of who changes current
+	l      *Listener         // base with stores
+	stores map[string]string // set at run time, by key
+	files  []string
+	seen   []fileState
+	failed []fileState // the state of the files that could not be used, which is not tried again
 }
 
 // fileState tells one version of a file from another.
@@ -46,20 +52,76 @@ func (l *Listener) useTLS() error {
 	default:
 		return invalid("ssl.client.auth", v, "String must be one of: required, requested, none")
 	}
-	s := &tlsStore{l: l, allowDN: l.get("ssl.allow.dn.changes") == "true", allowAN: l.get("ssl.allow.san.changes") == "true"}
+	s := &tlsStore{base: l, allowDN: l.get("ssl.allow.dn.changes") == "true", allowAN: l.get("ssl.allow.san.changes") == "true"}
+	if err := s.use(l.opts.Stores, nil); err != nil {
+		return err
+	}
+	l.tls = s
+	return nil
+}
+
+// over is the listener with properties of its stores before its own.
+func (l *Listener) over(stores map[string]string) *Listener {
+	c := *l
+	c.opts.Lookup = func(mechanism, key string) (string, bool) {
+		if v, ok := stores[key]; ok && mechanism == "" {
+			return v, true
+		}
+		return l.opts.Lookup(mechanism, key)
+	}
+	return &c
+}
+
+// use puts the configuration with stores in place, if may, when it is given, allows it. It needs mu, but at the start.
+func (s *tlsStore) use(stores map[string]string, may func(*tls.Config) error) error {
+	l := s.base.over(stores)
+	var files []string
 	for _, k := range []string{"ssl.keystore.location", "ssl.truststore.location"} {
 		if v := l.get(k); v != "" {
-			s.files = append(s.files, v)
+			files = append(files, v)
 		}
 	}
-	s.seen = s.stat()
+	seen := stat(files)
 	cfg, err := l.loadTLS()
 	if err != nil {
 		return err
 	}
+	if may != nil {
+		if err := may(cfg); err != nil {
+			return err
+		}
+	}
 	s.current.Store(cfg)
-	l.tls = s
+	s.l, s.stores, s.files, s.seen, s.failed = l, stores, files, seen, nil
 	return nil
+}
+
+// CheckStores judges properties of the listener's key and trust store, by key without the listener's prefix, as SetStores would use them. The
+// other properties stay as they are.
+func (l *Listener) CheckStores(stores map[string]string) error {
+	if l.tls == nil {
+		return fmt.Errorf("the listener %s has no TLS: its security protocol is %s", l.opts.Name, l.opts.Protocol)
+	}
+	cfg, err := l.over(stores).loadTLS()
+	if err != nil {
+		return err
+	}
+	return l.tls.sameSubject(cfg)
+}
+
+// SetStores replaces the properties of the key and trust store that were set at run time; handshakes from now on see them. On an error the
+// ones before stay in force. Files that are named again are read again.
+func (l *Listener) SetStores(stores map[string]string) error {
+	s := l.tls
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if maps.Equal(s.stores, stores) {
+		return nil
+	}
+	return s.use(maps.Clone(stores), s.sameSubject)
 }
 
 // loadTLS reads the stores and makes a configuration.
@@ -136,9 +198,9 @@ func (s *tlsStore) serverConfig() *tls.Config {
 	}
 }
 
-func (s *tlsStore) stat() []fileState {
-	out := make([]fileState, len(s.files))
-	for i, f := range s.files {
+func stat(files []string) []fileState {
+	out := make([]fileState, len(files))
+	for i, f := range files {
 		if fi, err := os.Stat(f); err == nil {
 			out[i] = fileState{fi.Size(), fi.ModTime(), inodeOf(fi)}
 		}
@@ -148,10 +210,6 @@ func (s *tlsStore) stat() []fileState {
 
 // run looks at the files until ctx ends.
 func (s *tlsStore) run(ctx context.Context) {
-	if len(s.files) == 0 {
-		<-ctx.Done()
-		return
-	}
 	t := time.NewTicker(reloadInterval)
 	defer t.Stop()
 	for {
@@ -166,7 +224,9 @@ func (s *tlsStore) run(ctx context.Context) {
 
 // reload puts a changed configuration in place.
 func (s *tlsStore) reload() {
-	now := s.stat()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := stat(s.files)
 	if slices.Equal(now, s.seen) || slices.Equal(now, s.failed) {
 		return
 	}

@@ -1,0 +1,70 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// storeKeys are the properties of a listener's key and trust store. They can be set for a running listener of one broker, with
+// listener.name.NAME. before them (KIP-226).
+var storeKeys = []string{
+	"ssl.key.password", "ssl.keystore.certificate.chain", "ssl.keystore.key", "ssl.keystore.location", "ssl.keystore.password", "ssl.keystore.type",
+	"ssl.truststore.certificates", "ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.type",
+}
+
+// storeKey takes the name of such a property apart; ok is false for any other.
+func storeKey(full string) (listener string, k *Key, ok bool) {
+	listener, mechanism, k := splitListenerKey(full)
+	return listener, k, k != nil && mechanism == "" && slices.Contains(storeKeys, k.Name)
+}
+
+// ListenerStores are the properties of key and trust stores among what was set for a broker at run time, by the listener's name in capitals and by
+// their own.
+func ListenerStores(overrides map[string]string) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, n := range sortedKeys(overrides) {
+		if listener, k, ok := storeKey(n); ok {
+			if out[listener] == nil {
+				out[listener] = map[string]string{}
+			}
+			out[listener][k.Name] = overrides[n]
+		}
+	}
+	return out
+}
+
+// withoutStores parts the overrides of a broker into those of its own keys, and judges those of listeners' stores.
+func withoutStores(overrides map[string]string) (map[string]string, error) {
+	rest := map[string]string{}
+	for _, n := range sortedKeys(overrides) {
+		if _, _, ok := storeKey(n); !ok {
+			rest[n] = overrides[n]
+			continue
+		}
+		if err := checkListenerKey(n, overrides[n]); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+// describeStores answers DescribeConfigs for the properties of listeners' stores that were set for this broker. Kafka says of them that they are
+// read only.
+func describeStores(l Layers, names []string) []Entry {
+	if names == nil {
+		names = slices.Sorted(maps.Keys(l.Broker))
+	}
+	var out []Entry
+	for _, n := range names {
+		_, k, ok := storeKey(n)
+		v, set := l.Broker[n]
+		if !ok || !set || !strings.HasPrefix(n, listenerPrefix) {
+			continue
+		}
+		e := Entry{Name: n, Value: shown(k, v), Source: SourceBroker, ReadOnly: true, Sensitive: k.Sensitive(), Type: k.Type, Doc: k.Doc}
+		e.Synonyms = []Synonym{{n, e.Value, SourceBroker}}
+		out = append(out, e)
+	}
+	return out
+}
