@@ -3,8 +3,10 @@ package broker
 import (
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/replica"
 	"github.com/moldau-io/moldau/core/wire"
 )
@@ -21,6 +23,12 @@ func (b *Broker) describeProducers(c call, req *kmsg.DescribeProducersRequest) k
 			part := b.localPartition(q.Topic, index)
 			if part == nil {
 				p.ErrorCode = b.missingPartition(q.Topic, index)
+				if err := metadata.ValidateTopicName(q.Topic); err != nil {
+					p.ErrorCode, p.ErrorMessage = metadataError(err)
+				} else if b.image().Topic(q.Topic) == nil {
+					text := kerr.UnknownTopicOrPartition.Description
+					p.ErrorMessage = &text
+				}
 				t.Partitions = append(t.Partitions, p)
 				continue
 			}

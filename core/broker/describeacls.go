@@ -43,6 +43,7 @@ func (b *Broker) describeACLs(c call, req *kmsg.DescribeACLsRequest) kmsg.Respon
 		resp.ErrorCode, resp.ErrorMessage = metadataError(err)
 		return resp
 	}
+	resp.ErrorMessage = new(string) // Kafka's "no error" is an empty text here
 	for _, a := range metadata.FilterACLs(b.image(), f) {
 		n := len(resp.Resources)
 		if n == 0 || int8(resp.Resources[n-1].ResourceType) != a.ResourceType || resp.Resources[n-1].ResourceName != a.ResourceName || int8(resp.Resources[n-1].ResourcePatternType) != a.PatternType {

@@ -21,14 +21,14 @@ func (b *Broker) describeClientQuotas(c call, req *kmsg.DescribeClientQuotasRequ
 		return resp
 	}
 	if !c.allowedCluster(acl.DescribeConfigs) {
-		return fail(&metadata.Error{Code: kerr.ClusterAuthorizationFailed.Code, Message: clusterRefused})
+		return fail(&metadata.Error{Code: kerr.ClusterAuthorizationFailed.Code}) // Kafka has no text here
 	}
 	filter, err := quotaFilter(req)
 	if err != nil {
 		return fail(err)
 	}
 	im := b.image()
-	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
+	resp.Entries, resp.ErrorMessage = []kmsg.DescribeClientQuotasResponseEntry{}, new(string) // Kafka's "no error" is an empty text here
 	for _, e := range im.QuotaEntities() {
 		if !quotaSelected(filter, req.Strict, e) {
 			continue
@@ -74,7 +74,7 @@ func quotaFilter(req *kmsg.DescribeClientQuotasRequest) (map[string]kmsg.Describ
 		case twice:
 			return nil, refuse("Entity type %s cannot appear more than once in the filter.", q.EntityType)
 		case !slices.Contains(quotaKinds, q.EntityType):
-			return nil, &metadata.Error{Code: kerr.UnsupportedVersion.Code, Message: fmt.Sprintf("Custom entity type '%s' not supported", q.EntityType)}
+			return nil, &metadata.Error{Code: kerr.UnsupportedVersion.Code, Message: "Unsupported entity type " + q.EntityType}
 		case q.MatchType == matchExact && q.Match == nil:
 			return nil, refuse("Request specified MATCH_TYPE_EXACT, but set match string to null.")
 		case q.MatchType == matchDefault && q.Match != nil:
@@ -87,7 +87,7 @@ func quotaFilter(req *kmsg.DescribeClientQuotasRequest) (map[string]kmsg.Describ
 		filter[q.EntityType] = q
 	}
 	if _, ip := filter[metadata.QuotaIP]; ip && len(filter) > 1 {
-		return nil, refuse("Invalid entity filter component combination, IP filter component should not be used with user or clientId filter component.")
+		return nil, refuse("Invalid entity filter component combination. IP filter component should not be used with user or clientId filter component.")
 	}
 	return filter, nil
 }

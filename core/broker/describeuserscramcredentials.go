@@ -17,6 +17,7 @@ func (b *Broker) describeUserScramCredentials(c call, req *kmsg.DescribeUserSCRA
 		resp.ErrorCode, resp.ErrorMessage = kerr.ClusterAuthorizationFailed.Code, &text
 		return resp
 	}
+	resp.ErrorMessage = new(string) // Kafka's "no error" is an empty text here
 	im := b.image()
 	infos := map[string][]kmsg.DescribeUserSCRAMCredentialsResponseResultCredentialInfo{}
 	var users []string
@@ -49,9 +50,7 @@ func (b *Broker) describeUserScramCredentials(c call, req *kmsg.DescribeUserSCRA
 			r.ErrorCode = kerr.ResourceNotFound.Code
 			text = "Attempt to describe a user credential that does not exist: " + u
 		}
-		if text != "" {
-			r.ErrorMessage = &text
-		}
+		r.ErrorMessage = &text // empty when there is no error
 		resp.Results = append(resp.Results, r)
 	}
 	return resp

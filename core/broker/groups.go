@@ -58,7 +58,9 @@ func (b *Broker) describeGroups(c call, rc group.RequestContext, req kmsg.Reques
 	b.groups.DescribeGroups(rc, q, func(r *kmsg.DescribeGroupsResponse) {
 		if q.IncludeAuthorizedOperations {
 			for i := range r.Groups {
-				r.Groups[i].AuthorizedOperations = allGroupOperations
+				if r.Groups[i].ErrorCode == 0 {
+					r.Groups[i].AuthorizedOperations = allGroupOperations
+				}
 			}
 		}
 		c.reply(r)

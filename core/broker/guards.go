@@ -125,8 +125,8 @@ func guards() map[int16]guard {
 		int16(kmsg.StreamsGroupDescribe):                  open,
 		int16(kmsg.StreamsGroupTopologyDescriptionUpdate): open,
 
-		int16(kmsg.ElectLeaders):               forCluster(acl.Alter),
-		int16(kmsg.AlterPartitionAssignments):  forCluster(acl.Alter),
+		int16(kmsg.ElectLeaders):               guarded(guardElectLeaders),
+		int16(kmsg.AlterPartitionAssignments):  guarded(guardAlterPartitionReassignments),
 		int16(kmsg.ListPartitionReassignments): forCluster(acl.Describe),
 		int16(kmsg.DescribeQuorum):             forCluster(acl.Describe),
 		int16(kmsg.UpdateFeatures):             forCluster(acl.Alter),
@@ -196,6 +196,45 @@ func (b *Broker) authorized(c *call, req kmsg.Request) bool {
 
 // errUnguarded refuses an API that nobody has given a guard.
 var errUnguarded = errors.New("this api has no authorization rule, so it is refused while an authorizer is set")
+
+// guardElectLeaders and guardAlterPartitionReassignments refuse each partition beside the whole.
+func guardElectLeaders(c *call, req *kmsg.ElectLeadersRequest) kmsg.Response {
+	if c.allowedCluster(acl.Alter) {
+		return nil
+	}
+	resp := refused(req, kerr.ClusterAuthorizationFailed).(*kmsg.ElectLeadersResponse)
+	text := clusterRefused
+	for i := range req.Topics {
+		t := kmsg.NewElectLeadersResponseTopic()
+		t.Topic = req.Topics[i].Topic
+		for _, index := range req.Topics[i].Partitions {
+			p := kmsg.NewElectLeadersResponseTopicPartition()
+			p.Partition, p.ErrorCode, p.ErrorMessage = index, kerr.ClusterAuthorizationFailed.Code, &text
+			t.Partitions = append(t.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
+
+func guardAlterPartitionReassignments(c *call, req *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
+	if c.allowedCluster(acl.Alter) {
+		return nil
+	}
+	resp := refused(req, kerr.ClusterAuthorizationFailed).(*kmsg.AlterPartitionAssignmentsResponse)
+	text := clusterRefused
+	for i := range req.Topics {
+		t := kmsg.NewAlterPartitionAssignmentsResponseTopic()
+		t.Topic = req.Topics[i].Topic
+		for _, q := range req.Topics[i].Partitions {
+			p := kmsg.NewAlterPartitionAssignmentsResponseTopicPartition()
+			p.Partition, p.ErrorCode, p.ErrorMessage = q.Partition, kerr.ClusterAuthorizationFailed.Code, &text
+			t.Partitions = append(t.Partitions, p)
+		}
+		resp.Topics = append(resp.Topics, t)
+	}
+	return resp
+}
 
 func guardAlterReplicaLogDirs(c *call, req *kmsg.AlterReplicaLogDirsRequest) kmsg.Response {
 	if c.allowedCluster(acl.Alter) {
@@ -283,9 +322,23 @@ func guardDescribeConfigs(c *call, req *kmsg.DescribeConfigsRequest) kmsg.Respon
 	return nil
 }
 
+// resourceKey is a config resource as one name.
+func resourceKey(kind kmsg.ConfigResourceType, name string) string {
+	return string(rune(kind)) + name
+}
+
+// otherBroker says whether the resource is a broker that is not this one, which nobody may alter here, whoever asks.
+func (c call) otherBroker(kind kmsg.ConfigResourceType, name string) bool {
+	return kind == brokerConfigs && name != "" && c.b.checkOwnID(name, "") != nil
+}
+
 func guardAlterConfigs(c *call, req *kmsg.AlterConfigsRequest) kmsg.Response {
 	var denied []kmsg.AlterConfigsResponseResource
+	again := twice(req.Resources, func(q *kmsg.AlterConfigsRequestResource) string { return resourceKey(q.ResourceType, q.ResourceName) })
 	req.Resources, _ = split(req.Resources, func(q *kmsg.AlterConfigsRequestResource) bool {
+		if again[resourceKey(q.ResourceType, q.ResourceName)] || q.ResourceType == brokerLoggers || c.otherBroker(q.ResourceType, q.ResourceName) {
+			return true
+		}
 		e := c.configsAllowed(acl.AlterConfigs, int8(q.ResourceType), q.ResourceName)
 		if e == nil {
 			return true
@@ -302,7 +355,13 @@ func guardAlterConfigs(c *call, req *kmsg.AlterConfigsRequest) kmsg.Response {
 
 func guardIncrementalAlterConfigs(c *call, req *kmsg.IncrementalAlterConfigsRequest) kmsg.Response {
 	var denied []kmsg.IncrementalAlterConfigsResponseResource
+	again := twice(req.Resources, func(q *kmsg.IncrementalAlterConfigsRequestResource) string {
+		return resourceKey(q.ResourceType, q.ResourceName)
+	})
 	req.Resources, _ = split(req.Resources, func(q *kmsg.IncrementalAlterConfigsRequestResource) bool {
+		if again[resourceKey(q.ResourceType, q.ResourceName)] || c.otherBroker(q.ResourceType, q.ResourceName) {
+			return true
+		}
 		op := acl.AlterConfigs
 		if q.ResourceType == brokerLoggers {
 			op = acl.ClusterAction

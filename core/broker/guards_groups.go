@@ -19,6 +19,9 @@ func readGroup[Q kmsg.Request](group func(q Q) string) guard {
 	}
 }
 
+// shareKeyVersion is the first version of FindCoordinator that knows shares.
+const shareKeyVersion = 6
+
 func guardFindCoordinator(c *call, req *kmsg.FindCoordinatorRequest) kmsg.Response {
 	kind := req.CoordinatorType
 	if req.Version < 1 {
@@ -30,10 +33,10 @@ func guardFindCoordinator(c *call, req *kmsg.FindCoordinatorRequest) kmsg.Respon
 			return kerr.GroupAuthorizationFailed
 		case kind == transactionKey && !c.allowed(acl.Describe, acl.TransactionalID, key):
 			return kerr.TransactionalIDAuthorizationFailed
-		case kind == shareKey && !c.allowedCluster(acl.ClusterAction):
+		case kind == shareKey && req.Version >= shareKeyVersion && !c.allowedCluster(acl.ClusterAction):
 			return kerr.ClusterAuthorizationFailed
 		}
-		return nil
+		return nil // older requests that ask for a share's coordinator are invalid, which the handler says
 	}
 	if req.Version < 4 {
 		e := may(req.CoordinatorKey)
@@ -52,6 +55,9 @@ func guardFindCoordinator(c *call, req *kmsg.FindCoordinatorRequest) kmsg.Respon
 		}
 		o := kmsg.NewFindCoordinatorResponseCoordinator()
 		text := ""
+		if kind == shareKey {
+			text = authorizationText(e)
+		}
 		o.Key, o.NodeID, o.Port, o.ErrorCode, o.ErrorMessage = *key, -1, -1, e.Code, &text
 		denied = append(denied, o)
 		return false
@@ -274,12 +280,17 @@ func guardDeleteGroups(c *call, req *kmsg.DeleteGroupsRequest) kmsg.Response {
 }
 
 func guardConsumerGroupHeartbeat(c *call, req *kmsg.ConsumerGroupHeartbeatRequest) kmsg.Response {
+	refuse := func(e *kerr.Error) kmsg.Response { // Kafka has no text here
+		resp := req.ResponseKind().(*kmsg.ConsumerGroupHeartbeatResponse)
+		resp.ErrorCode = e.Code
+		return resp
+	}
 	if !c.allowed(acl.Read, acl.Group, req.Group) {
-		return refused(req, kerr.GroupAuthorizationFailed)
+		return refuse(kerr.GroupAuthorizationFailed)
 	}
 	for _, t := range req.SubscribedTopicNames {
 		if !c.allowed(acl.Describe, acl.Topic, t) {
-			return refused(req, kerr.TopicAuthorizationFailed)
+			return refuse(kerr.TopicAuthorizationFailed)
 		}
 	}
 	return nil

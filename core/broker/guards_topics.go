@@ -58,7 +58,7 @@ func guardMetadata(c *call, req *kmsg.MetadataRequest) kmsg.Response {
 		}
 		if req.IncludeTopicAuthorizedOperations {
 			for i := range resp.Topics {
-				if t := &resp.Topics[i]; t.Topic != nil && t.ErrorCode == 0 {
+				if t := &resp.Topics[i]; t.Topic != nil { // also of one that does not exist
 					t.AuthorizedOperations = c.operations(acl.Topic, *t.Topic)
 				}
 			}
@@ -98,7 +98,7 @@ func guardDescribeTopicPartitions(c *call, req *kmsg.DescribeTopicPartitionsRequ
 	req.Topics = kept
 	amended(c, func(resp *kmsg.DescribeTopicPartitionsResponse) {
 		for i := range resp.Topics {
-			if t := &resp.Topics[i]; t.Topic != nil && t.ErrorCode == 0 {
+			if t := &resp.Topics[i]; t.Topic != nil {
 				t.AuthorizedOperations = c.operations(acl.Topic, *t.Topic)
 			}
 		}
@@ -107,17 +107,28 @@ func guardDescribeTopicPartitions(c *call, req *kmsg.DescribeTopicPartitionsRequ
 	return nil
 }
 
+// twice are the names that a request has more than once: as in Kafka that is refused before anything is asked about the peer.
+func twice[T any](list []T, name func(*T) string) map[string]bool {
+	seen, again := map[string]bool{}, map[string]bool{}
+	for i := range list {
+		n := name(&list[i])
+		if seen[n] {
+			again[n] = true
+		}
+		seen[n] = true
+	}
+	return again
+}
+
 func guardCreateTopics(c *call, req *kmsg.CreateTopicsRequest) kmsg.Response {
 	if !c.may(acl.Create, acl.Cluster, acl.ClusterName) {
+		again := twice(req.Topics, func(q *kmsg.CreateTopicsRequestTopic) string { return q.Topic })
 		var rest []kmsg.CreateTopicsRequestTopic
-		req.Topics, rest = split(req.Topics, func(q *kmsg.CreateTopicsRequestTopic) bool { return c.allowed(acl.Create, acl.Topic, q.Topic) })
-		seen := map[string]bool{}
+		req.Topics, rest = split(req.Topics, func(q *kmsg.CreateTopicsRequestTopic) bool {
+			return again[q.Topic] || q.Topic == metadataTopic || c.allowed(acl.Create, acl.Topic, q.Topic)
+		})
 		amended(c, func(resp *kmsg.CreateTopicsResponse) {
 			for i := range rest {
-				if seen[rest[i].Topic] {
-					continue
-				}
-				seen[rest[i].Topic] = true
 				t := kmsg.NewCreateTopicsResponseTopic()
 				text := "Authorization failed."
 				t.Topic, t.ErrorCode, t.ErrorMessage, t.NumPartitions, t.ReplicationFactor = rest[i].Topic, kerr.TopicAuthorizationFailed.Code, &text, -1, -1
@@ -130,6 +141,9 @@ func guardCreateTopics(c *call, req *kmsg.CreateTopicsRequest) kmsg.Response {
 			t := &resp.Topics[i]
 			if t.ErrorCode == 0 && !c.may(acl.DescribeConfigs, acl.Topic, t.Topic) {
 				t.ConfigErrorCode, t.Configs, t.NumPartitions, t.ReplicationFactor = kerr.TopicAuthorizationFailed.Code, nil, -1, -1
+			}
+			if t.Configs == nil {
+				t.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 			}
 		}
 	})
@@ -147,8 +161,13 @@ func guardDeleteTopics(c *call, req *kmsg.DeleteTopicsRequest) kmsg.Response {
 		t.Topic, t.TopicID, t.ErrorCode, t.ErrorMessage = name, id, kerr.TopicAuthorizationFailed.Code, &text
 		denied = append(denied, t)
 	}
+	im := c.b.image()
+	// Who may describe a topic may know that there is none.
+	allowed := func(name string) bool {
+		return im.Topic(name) == nil && c.may(acl.Describe, acl.Topic, name) || c.allowed(acl.Delete, acl.Topic, name)
+	}
 	req.TopicNames, _ = split(req.TopicNames, func(name *string) bool {
-		if c.allowed(acl.Delete, acl.Topic, *name) {
+		if allowed(*name) {
 			return true
 		}
 		n := *name
@@ -157,7 +176,7 @@ func guardDeleteTopics(c *call, req *kmsg.DeleteTopicsRequest) kmsg.Response {
 	})
 	req.Topics, _ = split(req.Topics, func(q *kmsg.DeleteTopicsRequestTopic) bool {
 		if q.Topic != nil {
-			if c.allowed(acl.Delete, acl.Topic, *q.Topic) {
+			if allowed(*q.Topic) {
 				return true
 			}
 			deny(q.Topic, [16]byte{})
@@ -180,7 +199,10 @@ func guardDeleteTopics(c *call, req *kmsg.DeleteTopicsRequest) kmsg.Response {
 }
 
 func guardCreatePartitions(c *call, req *kmsg.CreatePartitionsRequest) kmsg.Response {
-	kept, rest := split(req.Topics, func(q *kmsg.CreatePartitionsRequestTopic) bool { return c.allowed(acl.Alter, acl.Topic, q.Topic) })
+	again := twice(req.Topics, func(q *kmsg.CreatePartitionsRequestTopic) string { return q.Topic })
+	kept, rest := split(req.Topics, func(q *kmsg.CreatePartitionsRequestTopic) bool {
+		return again[q.Topic] || c.allowed(acl.Alter, acl.Topic, q.Topic)
+	})
 	req.Topics = kept
 	amended(c, func(resp *kmsg.CreatePartitionsResponse) {
 		for i := range rest {
@@ -261,7 +283,8 @@ func guardDescribeProducers(c *call, req *kmsg.DescribeProducersRequest) kmsg.Re
 			t.Topic = rest[i].Topic
 			for _, index := range rest[i].Partitions {
 				p := kmsg.NewDescribeProducersResponseTopicPartition()
-				p.Partition, p.ErrorCode = index, kerr.TopicAuthorizationFailed.Code
+				text := authorizationText(kerr.TopicAuthorizationFailed)
+				p.Partition, p.ErrorCode, p.ErrorMessage = index, kerr.TopicAuthorizationFailed.Code, &text
 				t.Partitions = append(t.Partitions, p)
 			}
 			resp.Topics = append(resp.Topics, t)

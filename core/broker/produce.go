@@ -125,7 +125,7 @@ func (c *produceCall) appendAll() bool {
 				ok = false
 			}
 		}
-		if topic == nil && c.req.Version < 13 && !c.call().allowedTopic(acl.Write, res.Name) {
+		if topic == nil && c.req.Version < 13 && (c.txn == nil || c.txn.denied == nil) && !c.call().allowedTopic(acl.Write, res.Name) {
 			for j := t.First; j < t.End; j++ { // who may not write there is not told whether it exists
 				c.fail(j, kerr.TopicAuthorizationFailed)
 			}
@@ -141,8 +141,10 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 	*out = wire.ProduceResult{Index: in.Index, BaseOffset: -1, LogAppendTimeMs: -1, LogStartOffset: -1, LeaderID: -1}
 	b := c.b
 	c.parts[slot] = nil
-	err := c.check(topic, in)
-	if err == nil && c.txn != nil {
+	var err error
+	if c.txn != nil && c.txn.denied != nil {
+		err = c.txn.denied
+	} else if err = c.check(topic, in); err == nil && c.txn != nil {
 		err = c.txn.errs[slot]
 	}
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 type produceTxn struct {
 	guards []log.Guard
 	errs   []error
+	denied error // refuses the whole request, whatever its partitions are; nil for nothing
 }
 
 // transactional says whether the request holds transactional records. It looks at one bit of each batch and takes nothing for granted.
@@ -38,11 +39,9 @@ func (c *produceCall) join() *produceTxn {
 		}
 		return t
 	}
-	if c.req.TransactionalID == nil {
-		return all(kerr.TransactionalIDAuthorizationFailed)
-	}
-	if !c.call().allowed(acl.Write, acl.TransactionalID, string(c.req.TransactionalID)) {
-		return all(kerr.TransactionalIDAuthorizationFailed)
+	if c.req.TransactionalID == nil || !c.call().allowed(acl.Write, acl.TransactionalID, string(c.req.TransactionalID)) {
+		t.denied = kerr.TransactionalIDAuthorizationFailed
+		return t
 	}
 	support := verifyOnly
 	switch {
