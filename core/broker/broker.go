@@ -134,10 +134,10 @@ func New(cfg Config) (*Broker, error) {
 	b.decodeMemory = server.NewBudget(maxDecodeMemory)
 	b.memory = server.NewMemoryListener("memory")
 	b.apis = b.handlers()
-	connections := b.maxConnections()
+	connections := b.maxConnections(b.set.maxConnections)
 	b.server = server.New(server.Config{
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
-		MaxConnections: connections, MaxConnectionsPerIP: b.set.maxConnectionsPerIP, MaxUnauthenticated: maxStrangers(connections),
+		Limits: b.connectionLimits(cfg.Core), MaxUnauthenticated: maxStrangers(connections),
 		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.answered,
 		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,
 	}, b)
@@ -296,6 +296,7 @@ func (b *Broker) abandon() error {
 func (b *Broker) openDir() error {
 	opts := b.set.logOptions
 	opts.Logger, opts.FS = b.log, b.cfg.FS
+	opts.RecoveryThreads = int(config.InEffect(b.layers(b.image(), "")).RecoveryThreads)
 	opts.Config = func(topic string) (log.Config, bool) {
 		im := b.image()
 		if im.Topic(topic) == nil {
@@ -307,6 +308,12 @@ func (b *Broker) openDir() error {
 			return log.Config{}, false
 		}
 		return cfg, true
+	}
+	opts.TopicID = func(topic string) ([16]byte, bool) {
+		if mt := b.image().Topic(topic); mt != nil {
+			return mt.ID, true
+		}
+		return [16]byte{}, false
 	}
 	opts.OnSync, opts.OnFail = b.metrics.synced, b.dirsChanged
 	dir, err := b.openDirs(opts)

@@ -161,3 +161,54 @@ func TestPartitionsOfAFailedLogDirectoryHaveNoLeader(t *testing.T) {
 	require.Zero(t, fetched.Topics[0].Partitions[0].ErrorCode)
 	require.GreaterOrEqual(t, fetched.Topics[0].Partitions[0].HighWatermark, acked[0])
 }
+
+// A topic that is deleted while its directory is away leaves its log there. When the directory is back, that log must not take the place of
+// the one that a new topic of the same name has elsewhere.
+func TestATopicMadeAnewWhileItsDirectoryWasAwayKeepsItsRecords(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		root := t.TempDir()
+		a, b := filepath.Join(root, "a"), filepath.Join(root, "b")
+		c := brokertest.Start(t, brokertest.With("log.dirs", a+","+b), brokertest.With("log.flush.offset.checkpoint.interval.ms", "50"),
+			brokertest.With("log.durability", "fsync"))
+		produce := func(values ...string) {
+			t.Helper()
+			for _, v := range values {
+				require.NoError(t, c.Client(t).ProduceSync(context.Background(), &kgo.Record{Topic: "x", Value: []byte(v)}).FirstErr())
+			}
+		}
+		c.CreateTopic(t, "x", 1)
+		produce("old", "old", "old")
+		require.Equal(t, []string{"x-0"}, logDirs(t, c)[a])
+		var mend func()
+		if running {
+			mend = breakDir(t, a)
+			require.Eventually(t, func() bool {
+				cl := c.Client(t, kgo.RecordRetries(0), kgo.RecordDeliveryTimeout(time.Second), kgo.DisableIdempotentWrite())
+				_ = cl.ProduceSync(context.Background(), &kgo.Record{Topic: "x", Value: []byte("old")})
+				m, _ := partitionsOf(t, c, "x")
+				return m[0].Leader == -1
+			}, 20*time.Second, 20*time.Millisecond)
+		} else {
+			c.Stop(t)
+			mend = breakDir(t, a)
+			c.Restart(t)
+		}
+		del, err := c.Admin(t).DeleteTopic(t.Context(), "x")
+		require.NoError(t, err)
+		require.NoError(t, del.Err)
+		c.CreateTopic(t, "x", 1)
+		require.Equal(t, []string{"x-0"}, logDirs(t, c)[b])
+		produce("new")
+		c.Stop(t)
+		mend()
+		c.Restart(t)
+		consumer := c.Client(t, kgo.ConsumeTopics("x"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		fs := consumer.PollFetches(ctx)
+		cancel()
+		require.NoError(t, fs.Err())
+		require.Equal(t, 1, fs.NumRecords())
+		require.Equal(t, "new", string(fs.Records()[0].Value))
+		require.Empty(t, logDirs(t, c)[a], "what was left of the old topic is gone")
+	}
+}

@@ -21,10 +21,10 @@ func connectionBound(configured, files int) int {
 // and no fewer than may come at once and mean well.
 func maxStrangers(connections int) int { return min(10_000, max(connections/2, 100)) }
 
-// maxConnections is connectionBound for this process.
-func (b *Broker) maxConnections() int {
-	n := connectionBound(b.set.maxConnections, openFilesLimit())
-	if c := b.set.maxConnections; c > n && c < math.MaxInt32 {
+// maxConnections is connectionBound for this process, which was asked to take c.
+func (b *Broker) maxConnections(c int) int {
+	n := connectionBound(c, openFilesLimit())
+	if c > n && c < math.MaxInt32 {
 		b.log.Warn("max.connections is more than the limit of open files allows", "max.connections", c, "allowed", n)
 	}
 	return n

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/log"
@@ -239,7 +240,7 @@ func (b *Broker) lostLog(t *metadata.Topic, index int32) (*log.Log, bool) {
 func (b *Broker) lead(p *replica.Partition, mp *metadata.Partition, minISR int) {
 	p.SetLeadership(replica.Leadership{
 		Leader: mp.Leader, Epoch: mp.LeaderEpoch, PartitionEpoch: mp.PartitionEpoch,
-		Replicas: mp.Replicas, ISR: mp.ISR, MinISR: minISR,
+		Replicas: mp.Replicas, ISR: mp.ISR, MinISR: min(minISR, len(mp.Replicas)), // as in Kafka, never more than there are replicas
 	})
 }
 
@@ -279,6 +280,10 @@ func (b *Broker) topicConfigChanged(im *metadata.Image, name string) {
 func (b *Broker) followOwnConfig(im *metadata.Image) {
 	l := b.layers(im, "")
 	b.dir.Cordon(config.Cordoned(l))
+	c := config.InEffect(l)
+	b.dir.Tune(log.Tuning{ProducerIDExpiration: c.ProducerIDExpiration, CleanerBackoff: max(c.LogCleanerBackoff, time.Millisecond), CleanerBufferBytes: c.LogCleanerDedupeBufferSize})
+	b.server.SetLimits(b.connectionLimits(c))
+	b.quotas.setRate(c.MaxConnectionRate)
 	b.verifiesTxns.Store(config.VerifiesTxns(l))
 }
 

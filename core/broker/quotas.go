@@ -22,7 +22,7 @@ import (
 type quotas struct {
 	windows, mutationWindows int
 	window, mutationWindow   time.Duration
-	rate                     float64            // max.connection.creation.rate; +Inf for none
+	rate                     atomic.Int32       // max.connection.creation.rate; MaxInt32 for none
 	listenerRates            map[string]float64 // the same of single listeners
 	spared                   string             // the inter-broker listener, which the broker's rate spares
 
@@ -58,12 +58,10 @@ func newQuotas(c *config.Broker) *quotas {
 	q := &quotas{
 		windows: int(c.QuotaWindows), window: time.Duration(c.QuotaWindowSeconds) * time.Second,
 		mutationWindows: int(c.ControllerQuotaWindows), mutationWindow: time.Duration(c.ControllerQuotaWindowSeconds) * time.Second,
-		rate: math.Inf(1), listenerRates: map[string]float64{},
-		sensors: map[quota.Scope]*sensor{}, arrived: map[string]*sensor{},
+		listenerRates: map[string]float64{},
+		sensors:       map[quota.Scope]*sensor{}, arrived: map[string]*sensor{},
 	}
-	if c.MaxConnectionRate < math.MaxInt32 {
-		q.rate = float64(c.MaxConnectionRate)
-	}
+	q.setRate(c.MaxConnectionRate)
 	if len(c.Listeners) > 1 {
 		q.spared = c.InterBrokerListenerName
 	}
@@ -79,6 +77,9 @@ func newQuotas(c *config.Broker) *quotas {
 	}
 	return q
 }
+
+// setRate takes over max.connection.creation.rate.
+func (q *quotas) setRate(n int32) { q.rate.Store(n) }
 
 var quotaKindOf = map[string]quota.Kind{
 	metadata.QuotaProducerByteRate: quota.Produce, metadata.QuotaConsumerByteRate: quota.Fetch,
@@ -328,8 +329,8 @@ func (b *Broker) admitConnection(listener, host string) server.Admission {
 	if limit, ok := q.listenerRates[listener]; ok {
 		a.Wait, _ = q.arrival("listener:"+listener, limit, now)
 	}
-	if !math.IsInf(q.rate, 1) && listener != q.spared {
-		d, _ := q.arrival("broker", q.rate, now)
+	if rate := q.rate.Load(); rate < math.MaxInt32 && listener != q.spared {
+		d, _ := q.arrival("broker", float64(rate), now)
 		a.Wait = max(a.Wait, d)
 	}
 	return a

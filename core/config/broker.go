@@ -43,13 +43,15 @@ type Broker struct {
 	DefaultReplicationFactor int16 `config:"default.replication.factor"`
 	DeleteTopics             bool  `config:"delete.topic.enable"`
 
-	SocketRequestMaxBytes  int32         `config:"socket.request.max.bytes"`
-	QueuedMaxRequestBytes  int64         `config:"queued.max.request.bytes"`
-	MaxConnections         int32         `config:"max.connections"`
-	MaxConnectionsPerIP    int32         `config:"max.connections.per.ip"`
-	ConnectionsMaxIdle     time.Duration `config:"connections.max.idle.ms"`
-	FetchMaxBytes          int32         `config:"fetch.max.bytes"`
-	FetchSessionCacheSlots int32         `config:"max.incremental.fetch.session.cache.slots"`
+	SocketRequestMaxBytes int32         `config:"socket.request.max.bytes"`
+	QueuedMaxRequestBytes int64         `config:"queued.max.request.bytes"`
+	MaxConnections        int32         `config:"max.connections"`
+	MaxConnectionsPerIP   int32         `config:"max.connections.per.ip"`
+	ConnectionsMaxIdle    time.Duration `config:"connections.max.idle.ms"`
+	// MaxConnectionsPerIPOverrides are read with [PerIPOverrides].
+	MaxConnectionsPerIPOverrides string `config:"max.connections.per.ip.overrides"`
+	FetchMaxBytes                int32  `config:"fetch.max.bytes"`
+	FetchSessionCacheSlots       int32  `config:"max.incremental.fetch.session.cache.slots"`
 
 	GroupMinSessionTimeout     time.Duration `config:"group.min.session.timeout.ms"`
 	GroupMaxSessionTimeout     time.Duration `config:"group.max.session.timeout.ms"`
@@ -244,6 +246,9 @@ func (b *Broker) cross() error {
 		if err := checkRetention(name, b.Static); err != nil {
 			return err
 		}
+	}
+	if err := checkNumbers(b, b.Static, false); err != nil {
+		return err
 	}
 	if err := ValidateTopic(TopicDefaults(Layers{Static: b.Static})); err != nil {
 		return err

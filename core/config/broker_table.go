@@ -8,7 +8,11 @@ var BrokerKeys = newTable("broker", brokerKeys())
 func brokerKeys() []Key {
 	var keys []Key
 	// By topics, which follow changes at once, and by the broker.
-	followed := map[string]bool{assignmentInterval: true, cordonedDirs: true, TxnVerification: true}
+	followed := map[string]bool{
+		assignmentInterval: true, cordonedDirs: true, TxnVerification: true,
+		"log.cleaner.backoff.ms": true, dedupeBuffer: true, "max.connection.creation.rate": true, "max.connections": true,
+		"max.connections.per.ip": true, perIPOverrides: true, "num.recovery.threads.per.data.dir": true, "producer.id.expiration.ms": true,
+	}
 	for _, name := range storeKeys {
 		followed[name] = true // with a listener's prefix
 	}
@@ -172,6 +176,7 @@ var brokerDocs = map[string]string{
 	"log.segment.delete.delay.ms":                                 "The default of the topics' file.delete.delay.ms.",
 	"max.connections":                                             "The most connections that are open at once.",
 	"max.connections.per.ip":                                      "The most connections from one address that are open at once.",
+	"max.connections.per.ip.overrides":                            "For single addresses, or names of hosts, what counts instead of max.connections.per.ip: HOST:NUMBER, separated by commas.",
 	"max.incremental.fetch.session.cache.slots":                   "The most fetch sessions that are kept.",
 	"message.max.bytes":                                           "The default of the topics' max.message.bytes.",
 	"metadata.log.dir":                                            "The directory of the metadata log. Empty means a folder in the log directory.",

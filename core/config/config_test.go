@@ -160,7 +160,7 @@ func TestBrokerMistakesAreNamed(t *testing.T) {
 		{map[string]string{"controller.quorum.voters": "1@a:1,2@b:1"}, []string{"controller.quorum.voters", "does not support several controllers yet"}},
 		{map[string]string{"controller.quorum.voters": "2@b:1"}, []string{"accepts this node (1) only"}},
 		{map[string]string{"controller.quorum.voters": "b:1"}, []string{"want id@host:port"}},
-		{map[string]string{"log.dirs": "/a,/b", "cordoned.log.dirs": "/c"}, []string{"All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: /c"}},
+		{map[string]string{"log.dirs": "/a,/b", "cordoned.log.dirs": "/c"}, []string{"Missing entries : /c"}},
 		{map[string]string{"log.dirs": "", "log.dir": ""}, []string{"log.dirs"}},
 		{map[string]string{"log.retention.hours": "0"}, []string{"log.retention.hours must be unlimited (-1) or, greater than or equal to 1"}},
 		{map[string]string{"listeners": "PLAINTEXT:9092"}, []string{"want NAME://host:port"}},
@@ -312,7 +312,7 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 	}{
 		{[]string{"num.partitions", "node.id", "log.retention.ms"}, false, "Cannot update these configs dynamically: [node.id, num.partitions]"},
 		{[]string{"advertised.listeners"}, false, "Cannot update these configs dynamically: [advertised.listeners]"},
-		{[]string{"max.connections"}, true, "Cannot update these configs dynamically: [max.connections]"},
+		{[]string{"connections.max.idle.ms"}, true, "Cannot update these configs dynamically: [connections.max.idle.ms]"},
 		{[]string{"ssl.keystore.location"}, true, "These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]"},
 		{[]string{"nope"}, true, "Unknown broker config name: nope"},
 		{[]string{"listener.name.x.ssl.client.auth"}, false, "Cannot update these configs dynamically: [listener.name.x.ssl.client.auth]"},
@@ -330,7 +330,7 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 	require.EqualError(t, ValidateBrokerUpdate([]string{"cordoned.log.dirs"}, true),
 		"Cannot update these configs at default cluster level, broker id must be specified: [cordoned.log.dirs]")
 	require.EqualError(t, ValidateBroker(map[string]string{"cordoned.log.dirs": "/c"}, map[string]string{"log.dirs": "/a,/b"}),
-		"All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: /c")
+		"requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : /c")
 	require.NoError(t, ValidateBroker(map[string]string{"cordoned.log.dirs": "/b"}, map[string]string{"log.dirs": "/a,/b"}))
 	require.EqualError(t, ValidateBroker(map[string]string{"group.consumer.assignment.interval.ms": "99999"}, nil),
 		"group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms")

@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +15,77 @@ const TxnVerification = "transaction.partition.verification.enable"
 const (
 	assignmentInterval = "group.consumer.assignment.interval.ms"
 	cordonedDirs       = "cordoned.log.dirs"
+	dedupeBuffer       = "log.cleaner.dedupe.buffer.size"
+	perIPOverrides     = "max.connections.per.ip.overrides"
 )
+
+// InEffect are the broker's properties with what was set at run time. Only fields of keys that can be set so may differ from the file's;
+// what the file's need to be resolved (listeners, for one) is not in it.
+func InEffect(l Layers) *Broker {
+	values := map[string]string{}
+	for _, m := range []map[string]string{l.Static, l.Cluster, l.Broker} {
+		maps.Copy(values, m)
+	}
+	b := &Broker{}
+	b.fill(values)
+	return b
+}
+
+// PerIPOverrides parses max.connections.per.ip.overrides: numbers of connections by address or name of a host.
+func PerIPOverrides(s string) (map[string]int, error) {
+	out := map[string]int{}
+	for pair := range strings.SplitSeq(s, ",") {
+		if pair = strings.TrimSpace(pair); pair == "" {
+			continue
+		}
+		i := strings.LastIndexByte(pair, ':')
+		if i < 0 {
+			return nil, invalid(fmt.Sprintf("Error parsing configuration property 'max.connections.per.ip.overrides': begin 0, end -1, length %d", len(pair)))
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(pair[i+1:]), 10, 32)
+		if err != nil {
+			return nil, invalid(fmt.Sprintf("For input string: %q", strings.TrimSpace(pair[i+1:])))
+		}
+		out[strings.Trim(strings.TrimSpace(pair[:i]), "[]")] = int(n)
+	}
+	return out, nil
+}
+
+// checkNumbers judges numbers whose bounds hang on others, with Kafka's texts. dynamic says that they were set at run time.
+func checkNumbers(b *Broker, set map[string]string, dynamic bool) error {
+	has := func(key string) bool { _, ok := set[key]; return ok }
+	if _, err := PerIPOverrides(b.MaxConnectionsPerIPOverrides); err != nil {
+		return err
+	}
+	if b.MaxConnectionsPerIP == 0 && strings.TrimSpace(b.MaxConnectionsPerIPOverrides) == "" {
+		return invalid("requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
+	}
+	for _, lowest := range []struct {
+		key string
+		min int64
+	}{{"log.roll.ms", 1}, {"log.roll.jitter.ms", 0}} {
+		if s, ok := set[lowest.key]; ok {
+			if v, _ := parse(Long, s); v.Int < lowest.min {
+				return invalid(fmt.Sprintf("requirement failed: %s must be greater than or equal to %d", lowest.key, lowest.min))
+			}
+		}
+	}
+	if !dynamic {
+		return nil
+	}
+	for _, zero := range []struct {
+		key   string
+		value int32
+	}{{"max.connections", b.MaxConnections}, {"max.connection.creation.rate", b.MaxConnectionRate}} {
+		if has(zero.key) && zero.value == 0 {
+			return invalid(fmt.Sprintf("Invalid value org.apache.kafka.common.config.ConfigException: Invalid %s 0 for configuration Invalid dynamic configuration", zero.key))
+		}
+	}
+	if has(dedupeBuffer) && b.LogCleanerEnable && b.LogCleanerDedupeBufferSize <= 1<<20 {
+		return invalid("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
+	}
+	return nil
+}
 
 // Cordoned are the directories that get no new partitions.
 func Cordoned(l Layers) []string {
@@ -109,14 +181,25 @@ func ValidateBroker(overrides, static map[string]string) error {
 			return invalid("group." + err.Error())
 		}
 	}
-	return checkRetention("log.retention.ms", overrides)
+	l := Layers{Broker: overrides, Static: static}
+	if err := checkNumbers(InEffect(l), overrides, true); err != nil {
+		return err
+	}
+	if err := checkRetention("log.retention.ms", overrides); err != nil {
+		return err
+	}
+	return ValidateTopic(TopicDefaults(l))
 }
 
 func checkCordoned(cordoned, dirs []string) error {
+	var missing []string
 	for _, d := range cordoned {
-		if d != "*" && !slices.Contains(dirs, d) {
-			return invalid("All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entry: " + d)
+		if d != "*" && !slices.Contains(dirs, d) && !slices.Contains(missing, d) {
+			missing = append(missing, d)
 		}
+	}
+	if len(missing) > 0 {
+		return invalid("requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : " + strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -154,7 +154,7 @@ func (l *Log) Compact(ctx context.Context) error {
 	if err != nil || len(segs) == 0 || l.list()[len(segs)].base <= from {
 		return err
 	}
-	c := &compaction{l: l, ctx: ctx, cfg: l.config(), now: l.d.nowMs(), keys: newOffsetMap(l.d.opts.CleanerBufferBytes)}
+	c := &compaction{l: l, ctx: ctx, cfg: l.config(), now: l.d.nowMs(), keys: newOffsetMap(l.d.tuning.Load().CleanerBufferBytes)}
 	if err := c.run(segs, from); err != nil {
 		return fmt.Errorf("compact %s: %w", l.id, err)
 	}

@@ -148,7 +148,8 @@ func (c *Config) set(k, v string) (err error) {
 	case "index.interval.bytes":
 		integer(&c.IndexIntervalBytes, 0, maxInt)
 	case "retention.bytes":
-		integer(&c.RetentionBytes, -1, maxLong)
+		integer(&c.RetentionBytes, math.MinInt64, maxLong)
+		c.RetentionBytes = max(c.RetentionBytes, -1) // Kafka takes all below zero for none
 	case "retention.ms":
 		integer(&c.RetentionMs, -1, maxLong)
 	case "delete.retention.ms":

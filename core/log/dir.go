@@ -37,6 +37,9 @@ type Dir struct {
 	indexes    clock        // indexes of sealed segments in memory
 	decompress chan struct{}
 
+	tuning atomic.Pointer[Tuning]
+	tuned  chan struct{} // has room for one: the cleaner's backoff may have changed
+
 	failed  atomic.Pointer[error]
 	noSpace atomic.Bool // the last write found the disk full
 
@@ -110,6 +113,8 @@ func newDir(path string, opts Options) *Dir {
 		logs: map[topicPartition]*Log{}, creating: map[topicPartition]bool{}, decompress: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		files: clock{limit: int64(opts.MaxOpenFiles)}, indexes: clock{limit: opts.IndexCacheBytes},
 	}
+	d.tuned = make(chan struct{}, 1)
+	d.tune(Tuning{opts.ProducerIDExpiration, opts.CleanerBackoff, opts.CleanerBufferBytes})
 	d.brokerEpoch.Store(-1)
 	d.syncer = newSyncer(d)
 	return d
@@ -532,7 +537,7 @@ func (d *Dir) Run(ctx context.Context) error {
 	every(min(d.opts.RetentionInterval, 10*time.Second), logged("remove files", func(context.Context) error { return d.emptyTrash() }))
 	every(d.opts.ProducerExpirationCheck, logged("producer expiration", d.expireProducers))
 	if !d.opts.DisableCleaner {
-		every(d.opts.CleanerBackoff, logged("compaction", d.compactDue))
+		wg.Go(func() { d.compactRepeatedly(ctx, logged("compaction", d.compactDue)) })
 	}
 	wg.Wait()
 	return nil

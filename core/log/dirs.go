@@ -85,8 +85,8 @@ func absolute(p string) string {
 	return filepath.Clean(p)
 }
 
-// resolve decides about partitions that are in two directories: a crash came at the end of a move, when both are the same. The one
-// that goes further stays. It begins moves again that a stop interrupted.
+// resolve decides about partitions that are in two directories: a crash came at the end of a move, when both are the same, or one is what
+// is left of a deleted topic. It begins moves again that a stop interrupted.
 func (ds *Dirs) resolve() error {
 	have := map[topicPartition]*Log{}
 	for _, d := range ds.all {
@@ -97,10 +97,10 @@ func (ds *Dirs) resolve() error {
 				have[tp] = l
 				continue
 			}
-			if other.EndOffset() < l.EndOffset() {
+			if ds.better(l, other) {
 				other, l = l, other
 			}
-			d.log.Warn("partition is in two directories, the one that goes further stays", "partition", l.id, "kept", other.d.path, "removed", l.d.path)
+			d.log.Warn("partition is in two directories, one stays", "partition", l.id, "kept", other.d.path, "removed", l.d.path)
 			if err := l.d.Delete(l.topic, l.partition); err != nil {
 				return err
 			}
@@ -118,6 +118,17 @@ func (ds *Dirs) resolve() error {
 		}
 	}
 	return nil
+}
+
+// better says which of two logs of one partition is it. One is of a deleted topic of that name when their topic ids differ: it was on a
+// directory that was away when the topic was made anew. Otherwise the one that goes further stays.
+func (ds *Dirs) better(l, than *Log) bool {
+	if l.topicID != than.topicID && ds.opts.TopicID != nil {
+		if id, ok := ds.opts.TopicID(l.topic); ok && (l.topicID == id || than.topicID == id) {
+			return l.topicID == id
+		}
+	}
+	return l.EndOffset() > than.EndOffset()
 }
 
 // List returns the directories in the order of the configuration, those that are offline as well.
@@ -197,27 +208,34 @@ func (ds *Dirs) Create(topic string, partition int32, topicID [16]byte, cfg Conf
 	if _, ok := ds.Log(topic, partition); ok {
 		return nil, fmt.Errorf("create partition %s: %w", folderName(topic, partition), ErrExists)
 	}
-	ds.mu.Lock()
-	best := ds.place(tp)
-	ds.mu.Unlock()
-	if best == nil {
-		return nil, fmt.Errorf("create partition %s: %w: no log directory is online and not cordoned", folderName(topic, partition), ErrStorage)
-	}
-	l, err := best.Create(topic, partition, topicID, cfg)
-	if err == nil {
+	var tried []*Dir
+	for {
 		ds.mu.Lock()
-		delete(ds.prefer, tp)
+		best := ds.place(tp, tried)
 		ds.mu.Unlock()
+		if best == nil {
+			return nil, fmt.Errorf("create partition %s: %w: no log directory is online, with room and not cordoned", folderName(topic, partition), ErrStorage)
+		}
+		l, err := best.Create(topic, partition, topicID, cfg)
+		if errors.Is(err, ErrStorage) && !errors.Is(err, ErrClosed) {
+			tried = append(tried, best) // it has just failed, or is full
+			continue
+		}
+		if err == nil {
+			ds.mu.Lock()
+			delete(ds.prefer, tp)
+			ds.mu.Unlock()
+		}
+		return l, err
 	}
-	return l, err
 }
 
-// place chooses the directory of a new partition. Call with mu held.
-func (ds *Dirs) place(tp topicPartition) *Dir {
+// place chooses the directory of a new partition, none of those that were tried. Call with mu held.
+func (ds *Dirs) place(tp topicPartition, tried []*Dir) *Dir {
 	var best *Dir
 	least := 0
 	for _, d := range ds.all {
-		if d.Err() != nil {
+		if d.Err() != nil || slices.Contains(tried, d) {
 			continue
 		}
 		if ds.prefer[tp] == d.path {
@@ -262,7 +280,7 @@ func (ds *Dirs) Lost(topic string, partition int32, topicID [16]byte) (l *Log, o
 	return l, true
 }
 
-// Delete takes a partition out, as Dir.Delete does.
+// Delete takes a partition out, as Dir.Delete does. One on a directory that has failed is forgotten: its files stay there.
 func (ds *Dirs) Delete(topic string, partition int32) error {
 	tp := topicPartition{topic, partition}
 	ds.CancelMove(topic, partition)
@@ -275,10 +293,25 @@ func (ds *Dirs) Delete(topic string, partition int32) error {
 	}
 	for _, d := range ds.all {
 		if _, ok := d.Log(topic, partition); ok {
+			if d.Err() != nil {
+				d.forget(tp)
+				return nil
+			}
 			return d.Delete(topic, partition)
 		}
 	}
 	return fmt.Errorf("delete partition %s: %w", folderName(topic, partition), ErrNotFound)
+}
+
+// forget takes a partition out of a directory that has failed.
+func (d *Dir) forget(tp topicPartition) {
+	d.mu.Lock()
+	l := d.logs[tp]
+	d.take(tp)
+	d.mu.Unlock()
+	if l != nil {
+		_ = l.close()
+	}
 }
 
 // Run does the housekeeping of all directories until ctx ends.

@@ -174,10 +174,11 @@ func (d *Dir) flushDue(ctx context.Context) error {
 }
 
 func (d *Dir) expireProducers(context.Context) error {
-	now := d.nowMs()
+	now, after := d.nowMs(), d.tuning.Load().ProducerIDExpiration.Milliseconds()
 	for _, l := range d.list() {
 		l.mu.Lock()
 		if l.producers != nil {
+			l.producers.expires = after
 			l.producers.expire(now)
 		}
 		l.mu.Unlock()

@@ -18,6 +18,10 @@ type Options struct {
 	// defaults never delete what a topic wanted to keep.
 	Config func(topic string) (Config, bool)
 
+	// TopicID gives the id that a topic has now, ok is false when there is none of that name. It decides between two logs of one partition
+	// that OpenDirs finds.
+	TopicID func(topic string) (id [16]byte, ok bool)
+
 	ProducerIDExpiration time.Duration // producer.id.expiration.ms, 24 h
 	RecoveryThreads      int           // num.recovery.threads.per.data.dir, 2 for each processor
 	MaxOpenFiles         int           // files kept open for reading, 1024, and as many to be written to: more than that only until they are synced

@@ -136,7 +136,7 @@ func (l *Log) removeSnapshots(drop func(offset int64) bool) error {
 // loadProducers brings the producer state up to the offset end: from the newest usable snapshot of offs (rising) at or below it, then
 // from the headers of the batches that follow.
 func (l *Log) loadProducers(segs []*segment, end int64, offs []int64) (*producers, error) {
-	p := newProducers(l.d.opts.ProducerIDExpiration.Milliseconds())
+	p := newProducers(l.d.tuning.Load().ProducerIDExpiration.Milliseconds())
 	start := l.start.Load()
 	p.mapEnd = start
 	for _, o := range slices.Backward(offs) {

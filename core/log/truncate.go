@@ -138,7 +138,7 @@ func (l *Log) resetTo(offset int64) error {
 	}
 	l.end.Store(offset)
 	l.start.Store(offset)
-	l.producers = newProducers(l.d.opts.ProducerIDExpiration.Milliseconds())
+	l.producers = newProducers(l.d.tuning.Load().ProducerIDExpiration.Milliseconds())
 	l.producers.mapEnd = offset
 	l.publishTxn()
 	if err := l.removeSnapshots(func(int64) bool { return true }); err != nil {

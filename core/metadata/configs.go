@@ -104,6 +104,13 @@ func incrementalAlter(im *Image, rules *Rules, a AlterConfig) ([]Record, *Error)
 	if err := checkResource(im, rules, a.Resource, updated); err != nil {
 		return nil, err
 	}
+	if r := (ConfigResource{BrokerResource, ""}); a.Resource == r && elrEnabled(im) {
+		for _, op := range a.Ops {
+			if op.Op == OpDelete && op.Key == minInSyncReplicas {
+				return nil, refuse(kerr.InvalidConfig, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
+			}
+		}
+	}
 	next := maps.Clone(im.configs[a.Resource])
 	if next == nil {
 		next = map[string]string{}
@@ -202,6 +209,9 @@ func replaceConfig(im *Image, rules *Rules, r ReplaceConfig) ([]Record, *Error) 
 	}
 	if err := checkResource(im, rules, r.Resource, updated); err != nil {
 		return nil, err
+	}
+	if _, keeps := next[minInSyncReplicas]; r.Resource == (ConfigResource{BrokerResource, ""}) && elrEnabled(im) && !keeps {
+		return nil, refuse(kerr.InvalidConfig, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
 	}
 	return replaceOverrides(im, rules, r.Resource, next)
 }

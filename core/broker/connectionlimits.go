@@ -1,0 +1,52 @@
+package broker
+
+import (
+	"context"
+	"math"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/moldau-io/moldau/core/config"
+	"github.com/moldau-io/moldau/core/server"
+)
+
+// connectionLimits are max.connections, max.connections.per.ip and its overrides.
+func (b *Broker) connectionLimits(c *config.Broker) server.Limits {
+	l := server.Limits{Connections: b.maxConnections(int(c.MaxConnections)), PerIP: int(c.MaxConnectionsPerIP)}
+	overrides, err := config.PerIPOverrides(c.MaxConnectionsPerIPOverrides)
+	if err != nil || len(overrides) == 0 {
+		if l.PerIP == math.MaxInt32 {
+			l.PerIP = 0
+		}
+		return l // overrides were validated before they were stored
+	}
+	l.PerIPOf = map[string]int{}
+	for host, n := range overrides {
+		for _, a := range b.addressesOf(host) {
+			l.PerIPOf[a] = n
+		}
+	}
+	return l
+}
+
+// hostTimeout bounds a look-up of a host's name: changes of the metadata wait for it.
+const hostTimeout = 2 * time.Second
+
+// addressesOf are the addresses of a host, in the form in which connections name them.
+func (b *Broker) addressesOf(host string) []string {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []string{a.Unmap().String()}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), hostTimeout)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		b.log.Error("a host of max.connections.per.ip.overrides is not known, its number does not count", "host", host, "error", err)
+	}
+	out := make([]string, 0, len(found))
+	for _, a := range found {
+		out = append(out, a.Unmap().String())
+	}
+	return out
+}
