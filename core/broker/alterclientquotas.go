@@ -42,14 +42,26 @@ func (b *Broker) alterClientQuotas(c call, req *kmsg.AlterClientQuotasRequest) k
 		}
 		return records, nil
 	})
+	first := map[metadata.QuotaEntity]int{}
+	answered := resp.Entries[:0]
 	for i := range resp.Entries {
-		r := &resp.Entries[i]
+		r := resp.Entries[i]
 		switch {
 		case i < len(errs) && errs[i] != nil:
 			r.ErrorCode, r.ErrorMessage = metadataError(errs[i])
 		case err != nil:
 			r.ErrorCode, r.ErrorMessage = codeOf(err), messageOf(err)
 		}
+		// An entity that is there twice has one answer, the last one.
+		if e, bad := metadata.ParseQuotaEntity(alter[i].Entity); bad == nil {
+			if k, twice := first[e]; twice {
+				answered[k] = r
+				continue
+			}
+			first[e] = len(answered)
+		}
+		answered = append(answered, r)
 	}
+	resp.Entries = answered
 	return resp
 }

@@ -26,6 +26,7 @@ func (b *Broker) alterUserScramCredentials(c call, req *kmsg.AlterUserSCRAMCrede
 		k := sasl.FromSaltedPassword(mech, u.SaltedPassword, slices.Clone(u.Salt), int(u.Iterations))
 		alter = append(alter, metadata.AlterScram{
 			Key:        metadata.ScramKey{User: u.Name, Mechanism: u.Mechanism},
+			NoPassword: len(u.SaltedPassword) == 0,
 			Credential: metadata.ScramCredential{Salt: k.Salt, StoredKey: k.StoredKey, ServerKey: k.ServerKey, Iterations: u.Iterations},
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/moldau-io/moldau/core/log"
-	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/replica"
 	"github.com/moldau-io/moldau/core/security/acl"
 	"github.com/moldau-io/moldau/core/server"
@@ -344,6 +343,7 @@ func (c *fetchCall) read() {
 		out := &c.out[i]
 		*out = wire.FetchedPartition{Index: f.req.Index, ErrorCode: f.code, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, PreferredReadReplica: -1, DivergingEpoch: -1, LeaderID: -1}
 		if f.p == nil {
+			out.Aborted = []wire.AbortedTransaction{} // as in Kafka empty, not null, where nothing was read
 			c.b.metrics.failedFetch.Add(1)
 			continue
 		}
@@ -365,10 +365,6 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 	if c.req.ReplicaID >= 0 {
 		// Followers are known by the partition's replicas; nobody else may read as one, past the high watermark.
 		c.failOne(f, out, replica.ErrNotLeader)
-		return 0
-	}
-	if c.req.Version < 10 && f.p.Log().Config().CompressionType == batch.Zstd {
-		c.failOne(f, out, kerr.UnsupportedCompressionType)
 		return 0
 	}
 	if c.diverges(f) {

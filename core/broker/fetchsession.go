@@ -170,9 +170,6 @@ func (c *sessionCache) open(q *wire.FetchRequest) (s *fetchSession, incremental 
 		if q.SessionID != 0 {
 			c.remove(q.SessionID)
 		}
-		if len(q.Partitions) == 0 {
-			return nil, false, 0 // Kafka keeps no empty sessions
-		}
 		s = c.add(len(q.Partitions), useIDs)
 		if s != nil {
 			s.mu.Lock()

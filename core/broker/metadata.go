@@ -38,14 +38,16 @@ func (b *Broker) metadata(c call, req *kmsg.MetadataRequest) kmsg.Response {
 		}
 		return resp
 	}
+	if req.Version < 12 && slices.ContainsFunc(req.Topics, func(q kmsg.MetadataRequestTopic) bool { return q.TopicID != [16]byte{} || q.Topic == nil }) {
+		return refusedMetadata(req)
+	}
 	var missing []string
 	seen := map[[16]byte]bool{}
 	seenNames := map[string]bool{}
 	for _, q := range req.Topics {
 		byID := q.TopicID != [16]byte{}
 		switch {
-		case byID && req.Version < 12, !byID && q.Topic == nil:
-			// Topic ids in requests before version 12, and neither name nor id: Kafka answers INVALID_REQUEST for each.
+		case !byID && q.Topic == nil:
 			t := kmsg.NewMetadataResponseTopic()
 			empty := ""
 			t.ErrorCode, t.Topic, t.TopicID = kerr.InvalidRequest.Code, &empty, q.TopicID
@@ -67,6 +69,22 @@ func (b *Broker) metadata(c call, req *kmsg.MetadataRequest) kmsg.Response {
 	}
 	if len(missing) > 0 {
 		b.metadataMissing(req, resp, missing)
+	}
+	return resp
+}
+
+// refusedMetadata answers a request that names topics by id in a version that does not have them yet (KIP-516): as in Kafka, nothing but an
+// error for each topic.
+func refusedMetadata(req *kmsg.MetadataRequest) kmsg.Response {
+	resp := req.ResponseKind().(*kmsg.MetadataResponse)
+	resp.ControllerID, resp.AuthorizedOperations = -1, operationsNotAsked
+	for i := range req.Topics {
+		t := kmsg.NewMetadataResponseTopic()
+		t.ErrorCode, t.Topic, t.TopicID = kerr.InvalidRequest.Code, req.Topics[i].Topic, req.Topics[i].TopicID
+		if t.Topic == nil {
+			t.Topic = new(string)
+		}
+		resp.Topics = append(resp.Topics, t)
 	}
 	return resp
 }

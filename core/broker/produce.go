@@ -202,6 +202,8 @@ func (c *produceCall) check(topic *topicState, in *wire.ProducePartition) error 
 	// Since Produce version 3: exactly one batch for each partition, of the current format.
 	first, rest, err := batch.Next(in.Records)
 	switch {
+	case errors.Is(err, batch.ErrMagic) && in.Records[batch.OffsetMagic] > 2:
+		return &metadata.Error{Code: kerr.CorruptMessage.Code, Message: fmt.Sprintf("Invalid magic found in record: %d", in.Records[batch.OffsetMagic])}
 	case errors.Is(err, batch.ErrShort), errors.Is(err, batch.ErrMagic):
 		return kerr.InvalidRecord
 	case err != nil:
@@ -247,7 +249,7 @@ func (c *produceCall) fail(slot int, err error) {
 
 // rejection is Kafka's summary of bad records.
 func rejection(bad *log.InvalidRecordError) *string {
-	if len(bad.Records) == 0 {
+	if len(bad.Records) == 0 || errors.Is(bad.Err, log.ErrInvalidTimestamp) {
 		return &bad.Message
 	}
 	var list []string

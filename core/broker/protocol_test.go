@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -187,11 +189,40 @@ a line in the log, but for ApiVersions, which is answered with the versions that
 		fmt.Fprintf(&b, "| %d | %s | %s | %s |\n", k.key, k.name, k.versions, absent[why])
 	}
 	comparison(t, &b)
+	onPurpose(t, &b)
 	b.WriteString("\n## Features\n\nWhat ApiVersions advertises, with the levels that can be finalised. Features of Kafka that are not listed are off.\n\n| feature | levels |\n|---|---|\n")
 	for _, f := range supportedFeatures {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, versionRange(f.MinVersion, f.MaxVersion))
 	}
 	return b.String()
+}
+
+// onPurpose lists what is answered in another way than Apache Kafka answers it, from the recorded answers that say so.
+func onPurpose(t *testing.T, b *strings.Builder) {
+	files, err := filepath.Glob("testdata/answers/*.txt")
+	require.NoError(t, err)
+	seen := map[string]bool{}
+	var whys []string
+	asked := 0
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "> ") && strings.Contains(line, "{") {
+				asked++
+			}
+			if why, ok := strings.CutPrefix(strings.TrimSpace(line), "#~ "); ok && !seen[why] {
+				seen[why] = true
+				whys = append(whys, why)
+			}
+		}
+	}
+	slices.Sort(whys)
+	fmt.Fprintf(b, "\n## Answers that differ on purpose\n\n%d requests, the unusual but legal ones among them, were put to Apache Kafka 4.3.1 and its answers written down "+
+		"(`core/broker/testdata/answers`); a test holds the broker to them, error codes and texts included. These differ:\n\n", asked)
+	for _, why := range whys {
+		fmt.Fprintf(b, "- %s.\n", why)
+	}
 }
 
 // newest says why the newest version of Kafka's is not served.

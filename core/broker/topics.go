@@ -66,9 +66,7 @@ func (b *Broker) createTopics(c call, req *kmsg.CreateTopicsRequest) kmsg.Respon
 		if r.Err == nil {
 			t.NumPartitions, t.ReplicationFactor = r.NumPartitions, r.ReplicationFactor
 			t.Configs = b.createdConfigs(r.Configs)
-			if !req.ValidateOnly {
-				t.TopicID = r.ID
-			}
+			t.TopicID = r.ID // with ValidateOnly too, as in Kafka: the id that nobody will see again
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
@@ -101,7 +99,7 @@ func (b *Broker) deleteTopics(c call, req *kmsg.DeleteTopicsRequest) kmsg.Respon
 	for i := range results {
 		r := &results[i]
 		t := kmsg.NewDeleteTopicsResponseTopic()
-		if r.Name != "" {
+		if !r.Unnamed {
 			t.Topic = &r.Name
 		}
 		t.TopicID = r.ID
@@ -126,6 +124,9 @@ func (b *Broker) createPartitions(c call, req *kmsg.CreatePartitionsRequest) kms
 	for i := range req.Topics {
 		q := &req.Topics[i]
 		p := metadata.CreatePartition{Topic: q.Topic, Count: q.Count}
+		if q.Assignment != nil { // empty is none at all, null leaves the choice to the cluster
+			p.Assignments = make([][]int32, 0, len(q.Assignment))
+		}
 		for _, a := range q.Assignment {
 			p.Assignments = append(p.Assignments, a.Replicas)
 		}
@@ -175,15 +176,15 @@ func (b *Broker) describeTopicPartitions(c call, req *kmsg.DescribeTopicPartitio
 	from := int32(0)
 	if cur := req.Cursor; cur != nil {
 		i, found := slices.BinarySearch(names, cur.Topic)
+		if cur.Partition < 0 || !found && !all {
+			return refusedTopicPartitions(resp, names) // the cursor is none that this request can have been answered with
+		}
 		names = names[i:]
 		if found {
-			from = max(cur.Partition, 0)
+			from = cur.Partition
 		}
 	}
 	left := int(max(1, min(req.ResponsePartitionLimit, b.set.maxRequestPartitions)))
-	if req.ResponsePartitionLimit <= 0 {
-		left = int(b.set.maxRequestPartitions)
-	}
 	for i, name := range names {
 		if left <= 0 {
 			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: 0}
@@ -191,13 +192,14 @@ func (b *Broker) describeTopicPartitions(c call, req *kmsg.DescribeTopicPartitio
 		}
 		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
 		t.Topic = &names[i]
-		t.AuthorizedOperations = operationsNotAsked
+		t.AuthorizedOperations = allTopicOperations
 		mt := im.Topic(name)
 		if mt == nil {
 			if !all {
 				t.ErrorCode = kerr.UnknownTopicOrPartition.Code
 				if metadata.ValidateTopicName(name) != nil {
 					t.ErrorCode = kerr.InvalidTopicException.Code
+					t.AuthorizedOperations = operationsNotAsked
 				}
 				resp.Topics = append(resp.Topics, t)
 			}
@@ -205,7 +207,6 @@ func (b *Broker) describeTopicPartitions(c call, req *kmsg.DescribeTopicPartitio
 			continue
 		}
 		t.TopicID, t.IsInternal = mt.ID, mt.Internal
-		t.AuthorizedOperations = allTopicOperations
 		first := min(int(from), len(mt.Partitions))
 		end := min(len(mt.Partitions), first+left)
 		for k := first; k < end; k++ {
@@ -218,6 +219,16 @@ func (b *Broker) describeTopicPartitions(c call, req *kmsg.DescribeTopicPartitio
 			resp.NextCursor = &kmsg.DescribeTopicPartitionsResponseNextCursor{Topic: name, Partition: int32(end)}
 			break
 		}
+	}
+	return resp
+}
+
+// refusedTopicPartitions answers INVALID_REQUEST for each topic.
+func refusedTopicPartitions(resp *kmsg.DescribeTopicPartitionsResponse, names []string) kmsg.Response {
+	for i := range names {
+		t := kmsg.NewDescribeTopicPartitionsResponseTopic()
+		t.Topic, t.ErrorCode, t.AuthorizedOperations = &names[i], kerr.InvalidRequest.Code, operationsNotAsked
+		resp.Topics = append(resp.Topics, t)
 	}
 	return resp
 }
@@ -244,6 +255,10 @@ func (b *Broker) electLeaders(c call, req *kmsg.ElectLeadersRequest) kmsg.Respon
 	im := b.image()
 	topics := req.Topics
 	all := topics == nil
+	if req.ElectionType != 0 && req.ElectionType != 1 {
+		resp.ErrorCode = kerr.InvalidRequest.Code
+		return resp
+	}
 	if all {
 		for _, t := range im.Topics() {
 			q := kmsg.NewElectLeadersRequestTopic()
@@ -268,7 +283,7 @@ func (b *Broker) electLeaders(c call, req *kmsg.ElectLeadersRequest) kmsg.Respon
 			p.ErrorCode, p.ErrorMessage = code, &msg
 			t.Partitions = append(t.Partitions, p)
 		}
-		if len(t.Partitions) > 0 {
+		if len(t.Partitions) > 0 || !all {
 			resp.Topics = append(resp.Topics, t)
 		}
 	}

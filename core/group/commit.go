@@ -68,6 +68,13 @@ func (s *Shard) mayCommit(c committer, unknownGroup int16) (string, func(topic u
 	return g.id, nil, codeNone
 }
 
+// forgetUnused takes back the group that a commit made and then had no offset for: there is no record of it.
+func (s *Shard) forgetUnused(id string, had bool) {
+	if g := s.groups[id]; g != nil && !had {
+		s.dropGroup(g)
+	}
+}
+
 func (s *Shard) offsetCommit(e OffsetCommit) {
 	r, resp := e.Request, e.Response
 	unknownGroup := codeIllegalGeneration
@@ -88,6 +95,7 @@ func (s *Shard) offsetCommit(e OffsetCommit) {
 		}
 		s.reply(e.Waiter, resp)
 	}
+	had := s.groups[r.Group] != nil
 	group, judge, code := s.mayCommit(committer{r.Group, r.MemberID, r.InstanceID, generation, false, r.Version}, unknownGroup)
 	if code != codeNone {
 		fail(code)
@@ -128,6 +136,7 @@ func (s *Shard) offsetCommit(e OffsetCommit) {
 		}
 	}
 	if len(b.ops) == 0 {
+		s.forgetUnused(group, had)
 		s.reply(e.Waiter, resp)
 		return
 	}
@@ -199,6 +208,7 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 	if r.Version >= 6 {
 		unknownGroup = codeGroupIDNotFound // KIP-1319
 	}
+	had := s.groups[r.Group] != nil
 	group, judge, code := s.mayCommit(c, unknownGroup)
 	if code != codeNone {
 		fail(code)
@@ -228,6 +238,7 @@ func (s *Shard) txnOffsetCommit(e TxnOffsetCommit) {
 		}
 	}
 	if len(b.ops) == 0 {
+		s.forgetUnused(group, had)
 		s.reply(e.Waiter, resp)
 		return
 	}

@@ -102,7 +102,7 @@ func alterEntity(im *Image, e QuotaEntity, ops []QuotaOp) ([]Record, *Error) {
 	var records []Record
 	for _, op := range ops {
 		if seen[op.Key] {
-			return nil, refuse(kerr.InvalidRequest, "Duplicate quota key %s not updating quota for this entity %s", op.Key, e)
+			return nil, refuse(kerr.InvalidRequest, "Ignoring duplicate entity %s", e)
 		}
 		seen[op.Key] = true
 		old, had := now[op.Key]

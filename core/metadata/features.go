@@ -65,7 +65,7 @@ func featureProblem(im *Image, nodeID int32, supported []FeatureRange, u Feature
 		return invalid("Feature %s not found.", u.Name)
 	case i < 0:
 		return invalid("Local controller %d does not support this feature.", nodeID)
-	case u.Level > supported[i].Max || u.Level != 0 && u.Level < supported[i].Min:
+	case u.Level > supported[i].Max || (u.Level != 0 || u.Name == MetadataVersionFeature) && u.Level < supported[i].Min:
 		return invalid("Local controller %d only supports versions %d-%d", nodeID, supported[i].Min, supported[i].Max)
 	}
 	for _, b := range im.Brokers() {

@@ -10,8 +10,10 @@ const (
 
 // AlterScram asks to set or to remove one credential. The keys were derived from the salted password by the caller.
 type AlterScram struct {
-	Key        ScramKey
-	Delete     bool
+	Key    ScramKey
+	Delete bool
+	// NoPassword says that the credential is of an empty salted password, which nobody may have.
+	NoPassword bool
 	Credential ScramCredential
 }
 
@@ -76,6 +78,8 @@ func validateScram(im *Image, a AlterScram) *Error {
 		return refuse(kerr.UnacceptableCredential, "Too few iterations")
 	case a.Credential.Iterations > maxScramIterations:
 		return refuse(kerr.UnacceptableCredential, "Too many iterations")
+	case a.NoPassword:
+		return refuse(kerr.UnacceptableCredential, "The salted password must not be empty")
 	case len(a.Credential.Salt) > maxCredentialBytes:
 		return refuse(kerr.UnacceptableCredential, "The salt is longer than %d bytes", maxCredentialBytes)
 	}

@@ -201,9 +201,10 @@ type TopicRef struct {
 
 // DeleteTopicResult is the answer for one topic.
 type DeleteTopicResult struct {
-	Name string // "" when the id is not known
-	ID   UUID
-	Err  *Error
+	Name    string
+	Unnamed bool // it was asked for by an id, and no topic has that
+	ID      UUID
+	Err     *Error
 }
 
 // DeleteTopics decides on a DeleteTopics request.
@@ -216,13 +217,14 @@ func DeleteTopics(im *Image, rules Rules, refs []TopicRef) ([]Record, []DeleteTo
 			ids[r.ID]++
 		}
 	}
-	// A topic asked for by name and by id is deleted once too.
-	gone := map[UUID]bool{}
+	// A topic asked for by name and by id is refused, under both.
+	byBoth := func(t *Topic) bool { return names[t.Name] > 0 && ids[t.ID] > 0 }
+	refused := map[UUID]bool{}
 	answered, answeredIDs := map[string]bool{}, map[UUID]bool{}
 	var records []Record
 	var results []DeleteTopicResult
 	for _, r := range refs {
-		res := DeleteTopicResult{ID: r.ID}
+		res := DeleteTopicResult{ID: r.ID, Unnamed: r.Name == nil}
 		var t *Topic
 		switch {
 		case r.Name != nil && !r.ID.IsZero():
@@ -257,12 +259,16 @@ func DeleteTopics(im *Image, rules Rules, refs []TopicRef) ([]Record, []DeleteTo
 		if res.Err == nil && !rules.DeleteTopics {
 			res.Err = refuse(kerr.TopicDeletionDisabled, "Topic deletion is disabled.")
 		}
-		if res.Err == nil && gone[t.ID] {
+		if res.Err == nil && byBoth(t) {
+			if refused[t.ID] {
+				continue
+			}
+			refused[t.ID] = true
+			res.Name, res.Unnamed, res.ID = t.Name, false, t.ID
 			res.Err = refuse(kerr.InvalidRequest, "The provided topic name maps to an ID that was already supplied.")
 		}
 		if res.Err == nil {
-			gone[t.ID] = true
-			res.Name, res.ID = t.Name, t.ID
+			res.Name, res.Unnamed, res.ID = t.Name, false, t.ID
 			records = append(records, &RemoveTopicRecord{ID: t.ID})
 		}
 		results = append(results, res)
