@@ -1,11 +1,12 @@
 package broker
 
 import (
+	"strings"
+
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/metadata"
-	"github.com/moldau-io/moldau/core/security"
 	"github.com/moldau-io/moldau/core/security/acl"
 )
 
@@ -24,8 +25,8 @@ func (b *Broker) createACLs(c call, req *kmsg.CreateACLsRequest) kmsg.Response {
 	var at []int // where acls are in the request
 	for i := range req.Creations {
 		q := &req.Creations[i]
-		if _, ok := security.ParsePrincipal(q.Principal); !ok {
-			bad[i] = &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "expected a string in format principalType:principalName but got " + q.Principal}
+		if !strings.Contains(q.Principal, ":") {
+			bad[i] = &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Could not parse principal from `" + q.Principal + "` (no colon is present separating the principal type from the principal name)"}
 			continue
 		}
 		acls = append(acls, metadata.ACL{
@@ -50,8 +51,12 @@ func (b *Broker) createACLs(c call, req *kmsg.CreateACLsRequest) kmsg.Response {
 		}
 	}
 	for i, e := range bad {
-		if e != nil {
-			resp.Results[i].ErrorCode, resp.Results[i].ErrorMessage = metadataError(e)
+		r := &resp.Results[i]
+		switch {
+		case e != nil:
+			r.ErrorCode, r.ErrorMessage = metadataError(e)
+		case r.ErrorCode == 0:
+			r.ErrorMessage = new(string) // Kafka's "no error" is an empty text here
 		}
 	}
 	return resp

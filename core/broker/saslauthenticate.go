@@ -41,7 +41,7 @@ func (b *Broker) saslAuthenticate(s *session, r *server.Request, again bool) {
 		b.failAuth(s, r, err, func() { c.reply(resp) })
 		return
 	}
-	resp.SASLAuthBytes = answer
+	resp.SASLAuthBytes, resp.ErrorMessage = answer, new(string) // Kafka's "no error" is an empty text here
 	if req.Version >= 1 {
 		resp.SessionLifetimeMillis = lifetime
 	}

@@ -33,16 +33,16 @@ func (b *Broker) saslHandshake(s *session, r *server.Request, again bool) {
 	resp := req.ResponseKind().(*kmsg.SASLHandshakeResponse)
 	resp.SupportedMechanisms = s.listener.Mechanisms()
 	c := call{b: b, r: r}
-	if again && req.Mechanism != s.mechanism {
-		// Kafka answers the handshake and refuses the token after it, so that the failure counts as one of authentication.
-		s.exchange = wrongMechanism{fmt.Sprintf("SASL mechanism '%s' requested by client is not supported for re-authentication of mechanism '%s'", req.Mechanism, s.mechanism)}
-		c.reply(resp)
-		return
-	}
 	x := s.listener.Begin(req.Mechanism)
 	if x == nil {
 		resp.ErrorCode = kerr.UnsupportedSaslMechanism.Code
 		b.failAuth(s, r, fmt.Errorf("Unsupported SASL mechanism %q", req.Mechanism), func() { c.reply(resp) }) //nolint:staticcheck // Kafka's text
+		return
+	}
+	if again && req.Mechanism != s.mechanism {
+		// Kafka answers the handshake and refuses the token after it, so that the failure counts as one of authentication.
+		s.exchange = wrongMechanism{fmt.Sprintf("SASL mechanism '%s' requested by client is not supported for re-authentication of mechanism '%s'", req.Mechanism, s.mechanism)}
+		c.reply(resp)
 		return
 	}
 	s.mechanism, s.exchange = req.Mechanism, x

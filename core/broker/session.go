@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/metadata"
@@ -172,13 +173,28 @@ func (b *Broker) authenticate(s *session, r *server.Request) {
 	case r.Key == int16(kmsg.SASLAuthenticate) && s.exchange != nil:
 		b.saslAuthenticate(s, r, false)
 	default:
-		stage := "handshake"
 		if s.exchange != nil {
-			stage = "authentication"
+			b.refuseAmid(s, r)
+			return
 		}
 		b.metrics.failedAuth.Add(1)
-		b.refuse(r, fmt.Errorf("Unexpected Kafka request of type %s during SASL %s.", apiName(r.Key), stage)) //nolint:staticcheck // Kafka's text
+		b.refuse(r, fmt.Errorf("Unexpected Kafka request of type %s during SASL handshake.", apiName(r.Key))) //nolint:staticcheck // Kafka's text
 	}
+}
+
+// refuseAmid answers a request that comes in the middle of an authentication and closes the connection, as Kafka does.
+func (b *Broker) refuseAmid(s *session, r *server.Request) {
+	err := fmt.Errorf("Unexpected Kafka request of type %s during SASL authentication.", apiName(r.Key)) //nolint:staticcheck // Kafka's text
+	req := kmsg.RequestForKey(r.Key) // what is in it is not looked at: decoding takes memory that strangers have not
+	if req == nil || !r.VersionOK {
+		b.metrics.failedAuth.Add(1)
+		b.refuse(r, err)
+		return
+	}
+	req.SetVersion(r.Version)
+	r.DetachFrame()
+	c := call{b: b, r: r}
+	b.failAuth(s, r, err, func() { c.reply(refused(req, kerr.IllegalSaslState)) })
 }
 
 // failAuth gives the answer of a failed authentication after connection.failed.authentication.delay.ms and closes the connection. It slows

@@ -213,7 +213,12 @@ func TestSaslTranscripts(t *testing.T) {
 		require.Error(t, metadataAnswers(rawConn(t, c)))
 		r := rawConn(t, c)
 		r.handshake(1, "PLAIN")
-		require.Error(t, metadataAnswers(r))
+		groups, resp := kmsg.NewPtrListGroupsRequest(), kmsg.NewPtrListGroupsResponse()
+		groups.Version = 2
+		require.NoError(t, r.send(groups, resp))
+		require.Equal(t, kerr.IllegalSaslState.Code, resp.ErrorCode)
+		_, err := r.frame()
+		require.Error(t, err)
 	})
 	t.Run("versions first, then authentication, then work", func(t *testing.T) {
 		r := rawConn(t, c)
@@ -264,6 +269,14 @@ func TestSaslTranscripts(t *testing.T) {
 		require.Zero(t, r.handshake(1, "SCRAM-SHA-256").ErrorCode)
 		a = r.authenticate(2, "x")
 		require.Equal(t, "SASL mechanism 'SCRAM-SHA-256' requested by client is not supported for re-authentication of mechanism 'PLAIN'", *a.ErrorMessage)
+	})
+	t.Run("again with a mechanism that is not there", func(t *testing.T) {
+		r := rawConn(t, c)
+		r.handshake(1, "PLAIN")
+		require.Empty(t, *r.authenticate(2, "\x00bob\x00bob-secret").ErrorMessage)
+		require.Equal(t, kerr.UnsupportedSaslMechanism.Code, r.handshake(1, "GSSAPI").ErrorCode)
+		_, err := r.frame()
+		require.Error(t, err)
 	})
 	t.Run("a huge frame before authentication ends the connection at once", func(t *testing.T) {
 		for _, size := range []uint32{1<<31 - 1, 512<<10 + 1} {

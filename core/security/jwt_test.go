@@ -54,6 +54,7 @@ func TestTokens(t *testing.T) {
 		"several audiences":    {is.Token(t, map[string]any{"aud": []string{"x", "kafka"}}), ""},
 		"expired in the skew":  {is.Token(t, map[string]any{"iat": now - 100, "exp": now - 10}), ""},
 		"scopes as a list":     {is.Token(t, map[string]any{"scope": []string{"a", "b"}}), ""},
+		"a scope as a number":  {is.Token(t, map[string]any{"scope": 5}), ""},
 		"expired":              {is.Token(t, map[string]any{"iat": now - 100, "exp": now - 60}), "expired"},
 		"never expires":        {is.Token(t, map[string]any{"exp": nil}), "exp is no time"},
 		"expires as text":      {is.Token(t, map[string]any{"exp": "soon"}), "exp is no time"},
