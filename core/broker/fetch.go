@@ -79,7 +79,6 @@ func (b *Broker) fetch(r *server.Request) {
 		b.refuse(r, err)
 		return
 	}
-	b.metrics.fetchRequests.Add(1)
 	c.session, c.incremental, c.errorCode = b.sessions.open(&c.req)
 	if c.errorCode == 0 {
 		n := len(c.req.Partitions)
@@ -421,6 +420,7 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 
 func (c *fetchCall) failOne(f *fetchPart, out *wire.FetchedPartition, err error) {
 	out.ErrorCode = codeOf(err)
+	f.topic.stats.fetchRequests.Add(1)
 	f.topic.stats.failedFetch.Add(1)
 	c.b.metrics.failedFetch.Add(1)
 	switch out.ErrorCode {

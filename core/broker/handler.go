@@ -132,7 +132,7 @@ const (
 
 // HandleRequest implements server.Handler.
 func (b *Broker) HandleRequest(r *server.Request) {
-	b.metrics.request(r.Key)
+	b.metrics.request(r.Key, r.Version)
 	if !b.admitted(r) {
 		return
 	}

@@ -23,9 +23,8 @@ type topicStats struct {
 type metrics struct {
 	b *Broker
 
-	produceRequests, failedProduce atomic.Int64
-	fetchRequests, failedFetch     atomic.Int64
-	requests                       []atomic.Int64 // by API key
+	failedProduce, failedFetch     atomic.Int64
+	requests                       [][]atomic.Int64 // by API key and version
 	syncs, syncNanos, failedSyncs  atomic.Int64
 	successfulAuth, failedAuth     atomic.Int64
 	expiredSessions, denied        atomic.Int64
@@ -43,7 +42,11 @@ func newMetrics(b *Broker) *metrics {
 	for _, a := range wire.APIs() {
 		last = max(last, a.Key)
 	}
-	return &metrics{b: b, requests: make([]atomic.Int64, last+1), latencies: newLatencies(), topics: map[string]*topicStats{}}
+	requests := make([][]atomic.Int64, last+1)
+	for _, a := range wire.APIs() {
+		requests[a.Key] = make([]atomic.Int64, a.Max+1)
+	}
+	return &metrics{b: b, requests: requests, latencies: newLatencies(), topics: map[string]*topicStats{}}
 }
 
 // topic returns the counters of a topic.
@@ -58,9 +61,12 @@ func (m *metrics) topic(name string) *topicStats {
 	return s
 }
 
-func (m *metrics) request(key int16) {
-	if key >= 0 && int(key) < len(m.requests) {
-		m.requests[key].Add(1)
+// request counts a request. Those of ApiVersions in versions that are not known yet count as the newest.
+func (m *metrics) request(key, version int16) {
+	if key >= 0 && int(key) < len(m.requests) && version >= 0 {
+		if v := m.requests[key]; len(v) > 0 {
+			v[min(int(version), len(v)-1)].Add(1)
+		}
 	}
 }
 
@@ -81,10 +87,10 @@ var (
 	descMessagesIn     = desc("kafka_server_brokertopicmetrics_messagesin_total", "Records appended; the empty topic is the sum.", "topic")
 	descBytesIn        = desc("kafka_server_brokertopicmetrics_bytesin_total", "Bytes of record batches produced.", "topic")
 	descBytesOut       = desc("kafka_server_brokertopicmetrics_bytesout_total", "Bytes of record batches fetched.", "topic")
-	descProduce        = desc("kafka_server_brokertopicmetrics_totalproducerequests_total", "Produce requests.", "topic")
-	descProduceFailed  = desc("kafka_server_brokertopicmetrics_failedproducerequests_total", "Produce requests that failed.", "topic")
-	descFetch          = desc("kafka_server_brokertopicmetrics_totalfetchrequests_total", "Fetch requests.", "topic")
-	descFetchFailed    = desc("kafka_server_brokertopicmetrics_failedfetchrequests_total", "Fetch requests that failed.", "topic")
+	descProduce        = desc("kafka_server_brokertopicmetrics_totalproducerequests_total", "Partitions that produce requests named, as Kafka counts them; the empty topic is the sum.", "topic")
+	descProduceFailed  = desc("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions of produce requests that were refused; the empty topic counts also those of topics that there are not.", "topic")
+	descFetch          = desc("kafka_server_brokertopicmetrics_totalfetchrequests_total", "Partitions that fetch requests named, as Kafka counts them; the empty topic is the sum.", "topic")
+	descFetchFailed    = desc("kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions of fetch requests that were refused; the empty topic counts also those of topics that there are not.", "topic")
 	descPartitions     = desc("kafka_server_replicamanager_partitioncount", "Partitions on this broker.")
 	descLeaders        = desc("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.")
 	descUnder          = desc("kafka_server_replicamanager_underreplicatedpartitions", "Led partitions with replicas that are not in sync.")
@@ -127,7 +133,7 @@ var (
 	descNetIn          = desc("kafka_server_socket_server_metrics_incoming_byte_total", "Bytes read from connections.")
 	descNetOut         = desc("kafka_server_socket_server_metrics_outgoing_byte_total", "Bytes written to connections.")
 	descQueuedBytes    = desc("kafka_network_requestchannel_requestmemory_bytes", "Memory of request frames held.")
-	descRequests       = desc("kafka_network_requestmetrics_requests_total", "Requests by API.", "request")
+	descRequests       = desc("kafka_network_requestmetrics_requests_total", "Requests by API and version.", "request", "version")
 	descDelayedFetch   = desc("kafka_server_delayedoperationpurgatory_purgatorysize", "Operations that wait.", "delayedoperation")
 	descFlushes        = desc("kafka_log_logflushstats_logflushrateandtimems_count", "Log syncs.")
 	descFlushSeconds   = desc("kafka_log_logflushstats_logflush_seconds_total", "Seconds spent in log syncs.")
@@ -170,8 +176,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descNetOut, float64(st.BytesOut.Load()))
 	gauge(descQueuedBytes, float64(m.b.server.FrameBytes()))
 	for _, a := range wire.APIs() {
-		if n := m.requests[a.Key].Load(); n > 0 {
-			counter(descRequests, float64(n), a.Name)
+		for version := range m.requests[a.Key] {
+			if n := m.requests[a.Key][version].Load(); n > 0 {
+				counter(descRequests, float64(n), a.Name, strconv.Itoa(version))
+			}
 		}
 	}
 	sessions, parts, evicted := m.b.sessions.count()
@@ -190,8 +198,10 @@ func (m *metrics) collectTopics(counter func(*prometheus.Desc, float64, ...strin
 		topics[n] = s
 	}
 	m.mu.Unlock()
-	var messages, in, out int64
+	var messages, in, out, produced, fetched int64
 	for n, s := range topics {
+		produced += s.produceRequests.Load()
+		fetched += s.fetchRequests.Load()
 		messages += s.messagesIn.Load()
 		in += s.bytesIn.Load()
 		out += s.bytesOut.Load()
@@ -209,9 +219,9 @@ func (m *metrics) collectTopics(counter func(*prometheus.Desc, float64, ...strin
 	counter(descMessagesIn, float64(messages), "")
 	counter(descBytesIn, float64(in), "")
 	counter(descBytesOut, float64(out), "")
-	counter(descProduce, float64(m.produceRequests.Load()), "")
+	counter(descProduce, float64(produced), "")
 	counter(descProduceFailed, float64(m.failedProduce.Load()), "")
-	counter(descFetch, float64(m.fetchRequests.Load()), "")
+	counter(descFetch, float64(fetched), "")
 	counter(descFetchFailed, float64(m.failedFetch.Load()), "")
 }
 

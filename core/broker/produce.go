@@ -65,7 +65,6 @@ func (b *Broker) produce(r *server.Request) {
 		b.refuse(r, err)
 		return
 	}
-	b.metrics.produceRequests.Add(1)
 	if n := int64(len(c.req.Partitions)) * produceEntryBytes; n > freeDecodeMemory {
 		if !b.decodeMemory.TryAcquire(n) {
 			c.recycle()
@@ -164,6 +163,7 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 	if c.txn != nil {
 		o.Guard = c.txn.guards[slot]
 	}
+	topic.stats.produceRequests.Add(1)
 	res, err := p.Append(in.Records, o, acker, slot)
 	if err != nil {
 		if acker != nil {
@@ -175,7 +175,6 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 		return false
 	}
 	out.BaseOffset, out.LogAppendTimeMs, out.LogStartOffset = res.BaseOffset, res.LogAppendTimeMs, res.LogStartOffset
-	topic.stats.produceRequests.Add(1)
 	topic.stats.bytesIn.Add(int64(size))
 	topic.stats.messagesIn.Add(res.LastOffset - res.BaseOffset + 1)
 	return true
