@@ -104,6 +104,9 @@ func (b *Broker) metadataMissing(req *kmsg.MetadataRequest, resp *kmsg.MetadataR
 		}
 		t := kmsg.NewMetadataResponseTopic()
 		t.Topic = &name
+		if req.IncludeTopicAuthorizedOperations {
+			t.AuthorizedOperations = allTopicOperations // as in Kafka, of a topic that is not there too
+		}
 		t.ErrorCode = kerr.UnknownTopicOrPartition.Code
 		if metadata.ValidateTopicName(name) != nil {
 			t.ErrorCode = kerr.InvalidTopicException.Code
