@@ -229,7 +229,7 @@ func (b *Broker) follow(old, im *metadata.Image, d metadata.Delta) {
 	}
 }
 
-// Run starts the broker, serves until ctx ends or a listener or the disk fails, and closes it.
+// Run starts the broker, serves until ctx ends or a listener or the last log directory fails, and closes it.
 func (b *Broker) Run(ctx context.Context) error {
 	if err := b.Start(ctx); err != nil {
 		return err
@@ -244,7 +244,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	return errors.Join(err, b.Close(stop))
 }
 
-// Failed delivers the error of a listener that broke.
+// Failed delivers the error of a listener that broke, or of the last log directory.
 func (b *Broker) Failed() <-chan error { return b.failed }
 
 // Close stops the broker: it drains the connections as long as ctx allows, fences the broker, and closes the logs cleanly.

@@ -29,8 +29,22 @@ func (b *Broker) followDirs() {
 			if err := b.reportOffline(b.ctx); err != nil && b.ctx.Err() == nil {
 				b.log.Error("replicas on a log directory that has failed could not be reported", "error", err)
 			}
+			b.failWithoutDirs()
 		}
 	}()
+}
+
+// failWithoutDirs ends the broker when all of its log directories have failed: it has nothing left to serve, and whoever supervises the
+// process finds out by its end what a restart brings.
+func (b *Broker) failWithoutDirs() {
+	dirs := b.dir.List()
+	if b.dir.Offline() < len(dirs) || b.ctx.Err() != nil {
+		return
+	}
+	select {
+	case b.failed <- fmt.Errorf("all log directories have failed: %w", dirs[0].Err()):
+	default:
+	}
 }
 
 // reportOffline tells the controller which replicas of this broker are on a log directory that has failed, or could not be opened, so that

@@ -162,6 +162,34 @@ func TestPartitionsOfAFailedLogDirectoryHaveNoLeader(t *testing.T) {
 	require.GreaterOrEqual(t, fetched.Topics[0].Partitions[0].HighWatermark, acked[0])
 }
 
+func TestABrokerEndsWhenItsLastLogDirectoryHasFailed(t *testing.T) {
+	root := t.TempDir()
+	a, b := filepath.Join(root, "a"), filepath.Join(root, "b")
+	c := brokertest.Start(t, brokertest.With("log.dirs", a+","+b), brokertest.With("log.flush.offset.checkpoint.interval.ms", "20"))
+	c.CreateTopic(t, "x", 2)
+	cl := c.Client(t, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordRetries(0), kgo.RecordDeliveryTimeout(time.Second), kgo.DisableIdempotentWrite())
+	fails := func(dir string, partition int32, offline float64) {
+		breakDir(t, dir)
+		require.Eventually(t, func() bool {
+			_ = cl.ProduceSync(context.Background(), &kgo.Record{Topic: "x", Partition: partition, Value: []byte("v")})
+			return figures(t, c, "kafka_log_logmanager_offlinelogdirectorycount")["kafka_log_logmanager_offlinelogdirectorycount"] == offline
+		}, 20*time.Second, 20*time.Millisecond)
+	}
+	fails(a, 0, 1)
+	select {
+	case err := <-c.Broker.Failed():
+		require.NoError(t, err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	fails(b, 1, 2)
+	select {
+	case err := <-c.Broker.Failed():
+		require.ErrorContains(t, err, "all log directories have failed")
+	case <-time.After(10 * time.Second):
+		require.Fail(t, "the broker goes on without a directory")
+	}
+}
+
 // A topic that is deleted while its directory is away leaves its log there. When the directory is back, that log must not take the place of
 // the one that a new topic of the same name has elsewhere.
 func TestATopicMadeAnewWhileItsDirectoryWasAwayKeepsItsRecords(t *testing.T) {

@@ -190,10 +190,11 @@ a line in the log, but for ApiVersions, which is answered with the versions that
 	}
 	comparison(t, &b)
 	onPurpose(t, &b)
-	b.WriteString("\n## Features\n\nWhat ApiVersions advertises, with the levels that can be finalised. Features of Kafka that are not listed are off.\n\n| feature | levels |\n|---|---|\n")
+	b.WriteString("\n## Features\n\nWhat ApiVersions advertises, with the levels that can be finalised. Features of Kafka that are not listed are off.\n\n| feature | levels | of a new cluster |\n|---|---|--:|\n")
 	for _, f := range supportedFeatures {
-		fmt.Fprintf(&b, "| `%s` | %s |\n", f.Name, versionRange(f.MinVersion, f.MaxVersion))
+		fmt.Fprintf(&b, "| `%s` | %s | %d |\n", f.Name, versionRange(f.MinVersion, f.MaxVersion), bootstrapLevel(f.Name))
 	}
+	storagePage(&b)
 	return b.String()
 }
 
