@@ -132,6 +132,15 @@ func TestPartitionsOfAFailedLogDirectoryHaveNoLeader(t *testing.T) {
 	_, d := partitionsOf(t, c, "x")
 	require.Equal(t, []int32{1}, d[0].EligibleLeaderReplicas, "what it has is whole, as far as is known")
 
+	// Nothing moves from there or to there.
+	require.Equal(t, kerr.KafkaStorageError.Code, alterLogDir(t, c, b, "x", 0))
+	require.Equal(t, kerr.KafkaStorageError.Code, alterLogDir(t, c, a, "x", 1))
+	producers := kmsg.NewPtrDescribeProducersRequest()
+	dp := kmsg.NewDescribeProducersRequestTopic()
+	dp.Topic, dp.Partitions = "x", []int32{0}
+	producers.Topics = append(producers.Topics, dp)
+	require.Equal(t, kerr.KafkaStorageError.Code, ask[*kmsg.DescribeProducersResponse](dial(t, c), request(producers, 0)).Topics[0].Partitions[0].ErrorCode)
+
 	// New partitions go where there is a directory, also those of a topic that had one on the other.
 	c.CreateTopic(t, "y", 3)
 	require.Equal(t, []string{"x-1", "y-0", "y-1", "y-2"}, logDirs(t, c)[b])
