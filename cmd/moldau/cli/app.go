@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/moldau-io/moldau/cmd/moldau/clientprops"
+	"github.com/moldau-io/moldau/core/config"
 )
 
 // Streams are what a command reads from and writes to.
@@ -54,10 +56,11 @@ func Main(ctx context.Context, args []string, s Streams) int {
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
+	err = flagRules(c, err)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		if a.interruptible(root, args) {
 			return exitOK
@@ -99,6 +102,14 @@ The commands below "server" ask and order any Kafka cluster. Exit codes: 0 done,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			var names []string
+			c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			if s := config.Suggest(unknown.GetSpecifiedName(), names); s != "" {
+				return usage(err, "did you mean --"+s+"?")
+			}
+		}
 		return usage(err, "see "+c.CommandPath()+" --help")
 	})
 	c.AddGroup(&cobra.Group{ID: "hub", Title: "The hub:"}, &cobra.Group{ID: "cluster", Title: "Any Kafka cluster:"}, &cobra.Group{ID: "rest", Title: "Connect and Schema Registry:"}, &cobra.Group{ID: "tools", Title: "Tools:"})
@@ -146,12 +157,12 @@ func strict(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		strict(sub)
 	}
-	if c.RunE != nil {
+	if c.RunE != nil || c.Run != nil {
 		inner := c.Args
 		if inner != nil {
 			c.Args = func(c *cobra.Command, args []string) error {
 				if err := inner(c, args); err != nil {
-					return usage(err, "see "+c.CommandPath()+" --help")
+					return usage(argumentError(c, args), "see "+c.CommandPath()+" --help")
 				}
 				return nil
 			}
@@ -172,6 +183,49 @@ func strict(c *cobra.Command) {
 		c.Args = cobra.ArbitraryArgs
 		c.SuggestionsMinimumDistance = 2
 	}
+}
+
+// argumentError says which arguments a command takes that was given others.
+func argumentError(c *cobra.Command, args []string) error {
+	given := "none is given"
+	if len(args) > 0 {
+		given = fmt.Sprintf("%d are given: %s", len(args), strings.Join(args, " "))
+	}
+	_, wanted, some := strings.Cut(c.Use, " ")
+	if !some {
+		return fmt.Errorf("%s takes no arguments, %s", c.CommandPath(), given)
+	}
+	return fmt.Errorf("%s takes %s, %s", c.CommandPath(), wanted, given)
+}
+
+// The texts of the rules about several flags, whose flags stand in brackets or quotes.
+var (
+	oneNeeded  = regexp.MustCompile(`^at least one of the flags in the group \[(.*)\] is required$`)
+	exclusive  = regexp.MustCompile(`none of the others can be; \[(.*)\] were all set$`)
+	flagNeeded = regexp.MustCompile(`^required flag\(s\) (.*) not set$`)
+)
+
+// flagRules says in words of the command line what rules about several flags refused.
+func flagRules(c *cobra.Command, err error) error {
+	flags := func(list, sep string) string {
+		var names []string
+		for _, n := range strings.FieldsFunc(list, func(r rune) bool { return r == ' ' || r == ',' || r == '"' }) {
+			names = append(names, "--"+n)
+		}
+		return strings.Join(names, sep)
+	}
+	see := "see " + c.CommandPath() + " --help"
+	text := err.Error()
+	if m := oneNeeded.FindStringSubmatch(text); m != nil {
+		return usagef(see, "one of %s is needed", flags(m[1], ", "))
+	}
+	if m := exclusive.FindStringSubmatch(text); m != nil {
+		return usagef(see, "%s exclude each other", flags(m[1], " and "))
+	}
+	if m := flagNeeded.FindStringSubmatch(text); m != nil {
+		return usagef(see, "%s is needed", flags(m[1], " and "))
+	}
+	return err
 }
 
 // properties reads what says how to reach the cluster.
