@@ -23,12 +23,12 @@ type topicStats struct {
 type metrics struct {
 	b *Broker
 
-	failedProduce, failedFetch     atomic.Int64
-	requests                       [][]atomic.Int64 // by API key and version
-	syncs, syncNanos, failedSyncs  atomic.Int64
-	successfulAuth, failedAuth     atomic.Int64
-	expiredSessions, denied        atomic.Int64
-	throttled                      atomic.Int64
+	failedProduce, failedFetch    atomic.Int64
+	requests                      [][]atomic.Int64 // by API key and version
+	syncs, syncNanos, failedSyncs atomic.Int64
+	successfulAuth, failedAuth    atomic.Int64
+	expiredSessions, denied       atomic.Int64
+	throttled                     atomic.Int64
 
 	latencies *latencies
 	process   processStats

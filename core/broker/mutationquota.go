@@ -9,7 +9,7 @@ import (
 
 // limitMutations holds requests that make and remove partitions to their client's controller_mutation_rate (KIP-599): a topic that the
 // quota has no room for is taken out of the request and answered with THROTTLING_QUOTA_EXCEEDED, by requests of versions that know
-// that error; older ones are done and then throttled.
+// that error; older ones are done and then throttled. As in Kafka a request that is only to be validated counts as well.
 func (b *Broker) limitMutations(c *call, req kmsg.Request) {
 	if !b.quotas.table.Load().Has(quota.Mutation) {
 		return
@@ -40,7 +40,7 @@ func (b *Broker) limitMutations(c *call, req kmsg.Request) {
 }
 
 func limitCreateTopics(c *call, req *kmsg.CreateTopicsRequest, m mutation) {
-	if m.sensor == nil || req.ValidateOnly {
+	if m.sensor == nil {
 		return
 	}
 	var denied []kmsg.CreateTopicsResponseTopic
@@ -96,7 +96,7 @@ func limitDeleteTopics(c *call, req *kmsg.DeleteTopicsRequest, m mutation) {
 }
 
 func limitCreatePartitions(c *call, req *kmsg.CreatePartitionsRequest, m mutation) {
-	if m.sensor == nil || req.ValidateOnly {
+	if m.sensor == nil {
 		return
 	}
 	im := c.b.image()

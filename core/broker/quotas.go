@@ -253,7 +253,7 @@ func (m mutation) take(n int) *metadata.Error {
 	defer m.sensor.mu.Unlock()
 	now := time.Now()
 	if m.strict && m.sensor.bucket.Exceeded(m.limit, now) {
-		return &metadata.Error{Code: kerr.ThrottlingQuotaExceeded.Code, Message: "The throttling quota has been exceeded."}
+		return &metadata.Error{Code: kerr.ThrottlingQuotaExceeded.Code} // Kafka has no text here
 	}
 	m.sensor.bucket.Take(float64(n), m.limit, now)
 	return nil

@@ -185,7 +185,7 @@ func (b *Broker) authenticate(s *session, r *server.Request) {
 // refuseAmid answers a request that comes in the middle of an authentication and closes the connection, as Kafka does.
 func (b *Broker) refuseAmid(s *session, r *server.Request) {
 	err := fmt.Errorf("Unexpected Kafka request of type %s during SASL authentication.", apiName(r.Key)) //nolint:staticcheck // Kafka's text
-	req := kmsg.RequestForKey(r.Key) // what is in it is not looked at: decoding takes memory that strangers have not
+	req := kmsg.RequestForKey(r.Key)                                                                     // what is in it is not looked at: decoding takes memory that strangers have not
 	if req == nil || !r.VersionOK {
 		b.metrics.failedAuth.Add(1)
 		b.refuse(r, err)
