@@ -34,7 +34,8 @@ func (b *Broker) followStores(im *metadata.Image, d metadata.Delta) {
 
 // checkStores judges what a change of this broker's configs makes of the listeners' stores. What cannot be changed at all is left to the decision.
 func (b *Broker) checkStores(res metadata.ConfigResource, keys []string, next map[string]string) error {
-	if res.Type != metadata.BrokerResource || res.Name == "" || config.ValidateBrokerUpdate(keys, false) != nil {
+	changeable := config.ValidateBrokerUpdate(keys, false) == nil
+	if res.Type != metadata.BrokerResource || res.Name == "" || !changeable {
 		return nil
 	}
 	now, then := b.listenerStores(b.image()), config.ListenerStores(next)
