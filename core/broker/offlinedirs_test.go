@@ -249,3 +249,18 @@ func TestATopicMadeAnewWhileItsDirectoryWasAwayKeepsItsRecords(t *testing.T) {
 		require.Empty(t, logDirs(t, c)[a], "what was left of the old topic is gone")
 	}
 }
+
+// TestARestartMovesLeaderEpochsAsKafkaDoes: one for the end of the leadership, one for its return, and nobody is missing after it.
+func TestARestartMovesLeaderEpochsAsKafkaDoes(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "x", 1)
+	for epoch := int32(0); epoch <= 4; epoch += 2 {
+		m, d := partitionsOf(t, c, "x")
+		require.Equal(t, epoch, m[0].LeaderEpoch)
+		require.EqualValues(t, 1, m[0].Leader)
+		require.Equal(t, []int32{1}, d[0].ISR)
+		require.Empty(t, d[0].EligibleLeaderReplicas)
+		require.Empty(t, d[0].LastKnownELR)
+		c.Restart(t)
+	}
+}

@@ -293,11 +293,11 @@ func (ds *Dirs) Delete(topic string, partition int32) error {
 	}
 	for _, d := range ds.all {
 		if _, ok := d.Log(topic, partition); ok {
-			if d.Err() != nil {
-				d.forget(tp)
-				return nil
+			if d.failed.Load() == nil {
+				return d.Delete(topic, partition)
 			}
-			return d.Delete(topic, partition)
+			d.forget(tp)
+			return nil
 		}
 	}
 	return fmt.Errorf("delete partition %s: %w", folderName(topic, partition), ErrNotFound)

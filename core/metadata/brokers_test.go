@@ -377,3 +377,45 @@ func TestOfflineReplicasLeadNothingUntilTheyAreReportedBack(t *testing.T) {
 	_, err = DecideOfflineReplicas(im, rules(), r)
 	require.ErrorIs(t, err, kerr.StaleBrokerEpoch)
 }
+
+// TestMinInSyncReplicasIsTheClustersWhileELRIsOn holds what a Kafka 4.3.1 controller answered, with KIP-966 on, off and on again.
+func TestMinInSyncReplicasIsTheClustersWhileELRIsOn(t *testing.T) {
+	const stays = "Cluster-level min.insync.replicas cannot be removed while ELR is enabled."
+	r := rules()
+	r.Configs = TableRules{Static: map[string]string{"min.insync.replicas": "2"}}
+	all, one := ConfigResource{BrokerResource, ""}, ConfigResource{BrokerResource, "1"}
+	im := apply(t, Empty(), elr)
+	records, _, err := DecideRegisterBroker(im, r, RegisterBroker{ID: 1, IncarnationID: UUID{1}, Listeners: []Listener{{Name: "P"}}, Features: []FeatureRange{{FeatureELR, 0, 1}}})
+	require.NoError(t, err)
+	im = apply(t, im, records...)
+	require.Equal(t, map[string]string{"min.insync.replicas": "2"}, im.Config(all), "what the file says")
+	replace := func(res ConfigResource, kv ...string) *Error {
+		t.Helper()
+		records, results := AlterConfigs(im, r, []ReplaceConfig{{res, set(kv...)}})
+		if results[0].Err == nil {
+			im = apply(t, im, records...)
+		}
+		return results[0].Err
+	}
+	requireRefused(t, replace(all, "log.retention.ms", "100000"), kerr.InvalidConfig, stays)
+	requireRefused(t, replace(all), kerr.InvalidConfig, stays)
+	require.Nil(t, replace(all, "log.retention.ms", "100000", "min.insync.replicas", "3"))
+	_, res := IncrementalAlterConfigs(im, r, []AlterConfig{{all, []ConfigOp{{"min.insync.replicas", nil, OpDelete}}}})
+	requireRefused(t, res[0].Err, kerr.InvalidConfig, stays)
+	_, res = IncrementalAlterConfigs(im, r, []AlterConfig{{all, []ConfigOp{{"log.retention.ms", nil, OpDelete}}}})
+	require.Nil(t, res[0].Err)
+	requireRefused(t, replace(one, "min.insync.replicas", "1"), kerr.InvalidConfig, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
+
+	level := func(n int16, kind UpgradeType) {
+		t.Helper()
+		records, err := DecideFeatures(im, r, 1, []FeatureRange{{FeatureELR, 0, 1}}, []FeatureUpdate{{FeatureELR, n, kind}})
+		require.NoError(t, err)
+		im = apply(t, im, records...)
+	}
+	level(0, SafeDowngrade)
+	require.Nil(t, replace(all, "log.retention.ms", "100000"))
+	require.Nil(t, replace(one, "min.insync.replicas", "3"))
+	level(1, Upgrade)
+	require.Equal(t, map[string]string{"log.retention.ms": "100000", "min.insync.replicas": "2"}, im.Config(all))
+	require.Empty(t, im.Config(one))
+}
