@@ -191,7 +191,7 @@ func (a *answers) ask(name, api, version, fields string) string {
 		a.kept[name] = reflect.ValueOf(resp)
 	}
 	if a.kafka && strings.Contains("CreateTopics DeleteTopics CreatePartitions AlterConfigs IncrementalAlterConfigs UpdateFeatures AlterClientQuotas AlterUserScramCredentials", api) {
-		time.Sleep(150 * time.Millisecond) // until the change has reached the broker
+		time.Sleep(400 * time.Millisecond) // until the change has reached the broker
 	}
 	var w bytes.Buffer
 	a.write(&w, reflect.ValueOf(resp).Elem(), "")

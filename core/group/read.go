@@ -45,7 +45,7 @@ func (s *Shard) forEachOffset(group string, fn func(topic string, partitions []i
 		tp := og.topics[topic]
 		var ps []int32
 		for _, p := range sortedKeys(tp.parts) {
-			if e := tp.parts[p]; e.has || e.txns > 0 {
+			if tp.parts[p].has { // Kafka does not name a partition that has only what a transaction has not committed yet
 				ps = append(ps, p)
 			}
 		}
