@@ -99,6 +99,7 @@ type Broker struct {
 	started  bool
 	applied  chan struct{} // closed after the first image was applied
 	offline  chan struct{} // has room for one: replicas may have to be reported offline
+	unopened atomic.Bool   // some partitions have no log; set by offlineReplicas
 	once     sync.Once
 	closeErr error
 }

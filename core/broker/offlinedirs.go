@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/moldau-io/moldau/core/metadata"
 )
@@ -15,15 +16,27 @@ func (b *Broker) dirsChanged() {
 	}
 }
 
-// followDirs reports replicas whenever a log directory failed or a log could not be opened.
+// reopenInterval is how often it is tried again to open logs that could not be made.
+const reopenInterval = 2 * time.Second
+
+// followDirs reports replicas whenever a log directory failed or a log could not be opened, and tries to open those again.
 func (b *Broker) followDirs() {
 	b.serving.Add(1)
 	go func() {
 		defer b.serving.Done()
+		again := time.NewTicker(reopenInterval)
+		defer again.Stop()
 		for {
 			select {
 			case <-b.ctx.Done():
 				return
+			case <-again.C:
+				if !b.unopened.Load() || !b.hasRoom() {
+					continue
+				}
+				if err := b.reopen(); err != nil && b.ctx.Err() == nil {
+					b.log.Error("partitions that could not be opened could not be tried again", "error", err)
+				}
 			case <-b.offline:
 			}
 			if err := b.reportOffline(b.ctx); err != nil && b.ctx.Err() == nil {
@@ -60,10 +73,43 @@ func (b *Broker) reportOffline(ctx context.Context) error {
 	return nil
 }
 
+// hasRoom says whether a log could be made in some directory, as far as is known.
+func (b *Broker) hasRoom() bool {
+	for _, d := range b.dir.List() {
+		if _, usable := diskSpace(d.Path()); d.Err() == nil && (usable < 0 || usable >= roomOfLog) {
+			return true
+		}
+	}
+	return false
+}
+
+// roomOfLog is more than the files of an empty log take.
+const roomOfLog = 64 << 10
+
+// reopen has apply come to the topics again that have partitions without a log: the metadata says that these have changed, and no more.
+func (b *Broker) reopen() error {
+	return b.retry(b.ctx, func(im *metadata.Image) ([]metadata.Record, error) {
+		var records []metadata.Record
+		for _, s := range b.topics.all() {
+			mt := im.TopicByID(s.id)
+			if mt == nil {
+				continue
+			}
+			for i, p := range *s.parts.Load() {
+				if p == nil && i < len(mt.Partitions) && holds(&mt.Partitions[i], b.set.nodeID) {
+					records = append(records, &metadata.PartitionChangeRecord{TopicID: s.id, Partition: int32(i)})
+				}
+			}
+		}
+		return records, nil
+	})
+}
+
 // offlineReplicas lists this broker's partitions without a log that works, by topic. Those that it has not come to yet are not among them.
 func (b *Broker) offlineReplicas() map[metadata.UUID][]int32 {
 	out := map[metadata.UUID][]int32{}
-	im := b.image()
+	im, unopened := b.image(), false
+	defer func() { b.unopened.Store(unopened) }()
 	for _, s := range b.topics.all() {
 		mt := im.TopicByID(s.id)
 		if mt == nil {
@@ -71,6 +117,7 @@ func (b *Broker) offlineReplicas() map[metadata.UUID][]int32 {
 		}
 		for i, p := range *s.parts.Load() {
 			if i < len(mt.Partitions) && holds(&mt.Partitions[i], b.set.nodeID) && (p == nil || p.Log().Dir().Err() != nil) {
+				unopened = unopened || p == nil
 				out[s.id] = append(out[s.id], int32(i))
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -196,6 +197,35 @@ func TestABrokerEndsWhenItsLastLogDirectoryHasFailed(t *testing.T) {
 		require.ErrorContains(t, err, "all log directories have failed")
 	case <-time.After(10 * time.Second):
 		require.Fail(t, "the broker goes on without a directory")
+	}
+}
+
+// A topic that is made while the disk is full has no leader, and gets one when there is space, without a restart.
+func TestAPartitionThatCouldNotBeMadeIsMadeWhenThereIsSpace(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "small")
+	mountTmpfs(t, dir, 4<<20)
+	c := brokertest.Start(t, brokertest.With("log.dirs", dir))
+	c.CreateTopic(t, "before", 1)
+	filler := filepath.Join(dir, "filler")
+	f, err := os.Create(filler)
+	require.NoError(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	require.NoError(t, f.Close())
+	c.CreateTopic(t, "during", 2)
+	leaders := func() (out []int32) {
+		m, _ := partitionsOf(t, c, "during")
+		for _, p := range m {
+			out = append(out, p.Leader)
+		}
+		return out
+	}
+	require.Eventually(t, func() bool { return slices.Equal(leaders(), []int32{-1, -1}) }, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, os.Remove(filler))
+	require.Eventually(t, func() bool { return slices.Equal(leaders(), []int32{1, 1}) }, 20*time.Second, 20*time.Millisecond)
+	for _, topic := range []string{"before", "during"} {
+		require.NoError(t, c.Client(t).ProduceSync(context.Background(), &kgo.Record{Topic: topic, Value: []byte("v")}).FirstErr())
 	}
 }
 
