@@ -18,6 +18,7 @@ var rules = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "<uuid>"},
 	{regexp.MustCompile(`\b[A-Za-z0-9_-]{22}(==)?(\b|$)`), "<id>"},
 	{regexp.MustCompile(`/[^\s"',:]*/(data|log)\b`), "<log dir>"},
+	{regexp.MustCompile(`Request Request\(.*?needs [A-Z_]+ permission\.`), "Cluster authorization failed."}, // Kafka shows of itself what it is made of
 	{regexp.MustCompile(`(?m)Epoch: \d+$`), "Epoch: <n>"},
 	{regexp.MustCompile(`"avg_throughput":[0-9.E]+`), `"avg_throughput":<n>`},
 }

@@ -22,7 +22,8 @@ func Page() string {
 
 <!-- generated: go test ./internal/compat/tools -run TestPage -args -update -->
 
-Kafka's own command-line tools, from Apache Kafka 4.3.1 and unchanged, are run with the same script against moldau and against Apache Kafka, each on a new broker.
+Kafka's own command-line tools, from Apache Kafka 4.3.1 and unchanged, are run with the same script against moldau and against Apache Kafka, each on a new broker; ` + "`kafka-acls`" + ` and others run
+again on brokers with an authorizer, as somebody who may do little.
 What they print and their exit codes are compared after ids, times, addresses and measured figures are taken out. "go test ./internal/compat/tools"
 does it and fails when an output differs that is not listed here, and when one that is listed does not differ any more.
 
@@ -32,7 +33,7 @@ does it and fails when an output differs that is not listed here, and when one t
 	type count struct{ runs, same int }
 	counts := map[string]*count{}
 	var names []string
-	for _, s := range Script {
+	for _, s := range append(slices.Clone(Script), SecuredScript...) {
 		c := counts[s.Tool]
 		if c == nil {
 			c = &count{}
@@ -49,7 +50,7 @@ does it and fails when an output differs that is not listed here, and when one t
 		fmt.Fprintf(&b, "| `%s` | %d | %d |\n", n, counts[n].runs, counts[n].same)
 	}
 	b.WriteString("\n## What differs, and why\n\n| run | why |\n|---|---|\n")
-	for _, s := range Script {
+	for _, s := range append(slices.Clone(Script), SecuredScript...) {
 		if s.Differs != "" {
 			fmt.Fprintf(&b, "| `%s` | %s |\n", strings.ReplaceAll(s.String(), "|", "\\|"), s.Differs)
 		}
@@ -65,7 +66,7 @@ does it and fails when an output differs that is not listed here, and when one t
 func (s Step) String() string {
 	var l []string
 	for i := 0; i < len(s.Args); i++ {
-		if (s.Args[i] == "--bootstrap-server" || s.Args[i] == "--broker-list") && i+1 < len(s.Args) && s.Args[i+1] == "$BROKER" {
+		if (s.Args[i] == "--bootstrap-server" || s.Args[i] == "--broker-list") && i+1 < len(s.Args) && (s.Args[i+1] == "$BROKER" || s.Args[i+1] == "$SASL") {
 			i++
 			continue
 		}
