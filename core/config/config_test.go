@@ -277,6 +277,10 @@ func TestDescribeFollowsTheLayersAsKafkaDoes(t *testing.T) {
 	broker(d, "log.retention.hours", "168", 4, true, "log.retention.hours=168@4 log.retention.hours=168@5")
 	broker(l, "ssl.key.password", "<nil>", 5, false, "")
 
+	const store = "listener.name.ssl.ssl.keystore.type"
+	broker(Layers{Broker: map[string]string{store: "PEM"}, Static: map[string]string{"ssl.keystore.type": "PKCS12"}}, store, "PEM", 2, true,
+		store+"=PEM@2 ssl.keystore.type=PKCS12@4 ssl.keystore.type=JKS@5")
+
 	cluster := DescribeCluster(d, nil)
 	require.Len(t, cluster, 5)
 	require.Equal(t, "compression.type", cluster[0].Name)

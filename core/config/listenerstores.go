@@ -63,7 +63,19 @@ func describeStores(l Layers, names []string) []Entry {
 			continue
 		}
 		e := Entry{Name: n, Value: shown(k, v), Source: SourceBroker, ReadOnly: true, Sensitive: k.Sensitive(), Type: k.Type, Doc: k.Doc}
-		e.Synonyms = []Synonym{{n, e.Value, SourceBroker}}
+		for _, layer := range []struct {
+			values map[string]string
+			source Source
+		}{{l.Broker, SourceBroker}, {l.Cluster, SourceClusterDefault}, {l.Static, SourceStatic}} {
+			for _, name := range []string{n, k.Name} {
+				if v, ok := layer.values[name]; ok {
+					e.Synonyms = append(e.Synonyms, Synonym{name, shown(k, v), layer.source})
+				}
+			}
+		}
+		if k.Default != nil {
+			e.Synonyms = append(e.Synonyms, Synonym{k.Name, shown(k, *k.Default), SourceDefault})
+		}
 		out = append(out, e)
 	}
 	return out
