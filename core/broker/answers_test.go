@@ -37,7 +37,7 @@ import (
 //
 // To add a case, add its "> " line and record: a Kafka with empty data, node.id=1, group.consumer.assignment.interval.ms=0,
 // group.min.session.timeout.ms=100, group.initial.rebalance.delay.ms=0, num.partitions=1, log.retention.hours=168 and
-// log.segment.bytes=1073741824, then
+// log.segment.bytes=1073741824, then, for all files together since the first producer id is 0,
 //
 //	go test ./core/broker -run TestAnswersAreKafkas -args -record-answers=127.0.0.1:9092
 var (
