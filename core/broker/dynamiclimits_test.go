@@ -137,6 +137,8 @@ func TestBrokerPropertiesAreRefusedAtRunTimeAsKafkaDoes(t *testing.T) {
 		{"log.roll.jitter.ms", "-2", "requirement failed: log.roll.jitter.ms must be greater than or equal to 0"},
 		{"log.retention.ms", "0", "requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1"},
 		{"cordoned.log.dirs", "a,b", "requirement failed: All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries : a, b"},
+		{"cordoned.log.dirs", "a,,b", "Configuration 'cordoned.log.dirs' values must not be empty."},
+		{"cordoned.log.dirs", "", ""},
 		{"log.cleaner.dedupe.buffer.size", "2147483647", ""},
 		{"num.recovery.threads.per.data.dir", "1", ""},
 		{"producer.id.expiration.ms", "1", ""},

@@ -41,7 +41,7 @@ var brokerKeysA = []Key{
 	{Name: "controller.quota.window.num", Type: Int, Default: text("11"), Check: atLeast(1), Importance: Low},
 	{Name: "controller.quota.window.size.seconds", Type: Int, Default: text("1"), Check: atLeast(1), Importance: Low},
 	{Name: "controller.socket.timeout.ms", Type: Int, Default: text("30000"), Importance: Medium},
-	{Name: "cordoned.log.dirs", Type: List, Default: text(""), Importance: Medium, Update: PerBroker},
+	{Name: "cordoned.log.dirs", Type: List, Default: text(""), Check: noneEmpty, Importance: Medium, Update: PerBroker},
 	{Name: "create.topic.policy.class.name", Type: Class, Importance: Low},
 	{Name: "default.replication.factor", Type: Int, Default: text("1"), Importance: Medium},
 	{Name: "delegation.token.expiry.check.interval.ms", Type: Long, Default: text("3600000"), Check: atLeast(1), Importance: Low},

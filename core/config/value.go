@@ -207,6 +207,14 @@ func oneOfFold(values ...string) Check {
 	}
 }
 
+// noneEmpty refuses a list with an element that is empty.
+func noneEmpty(name string, v Value) string {
+	if slices.Contains(v.List, "") {
+		return fmt.Sprintf("Configuration '%s' values must not be empty.", name)
+	}
+	return ""
+}
+
 // eachOf judges the elements of a list.
 func eachOf(values ...string) Check {
 	return func(name string, v Value) string {
