@@ -172,7 +172,7 @@ type leanResult struct {
 	Bytes     float64 `json:"bytes"`
 	Seconds   float64 `json:"seconds"`
 	ClientCPU float64 `json:"client_cpu_seconds"`
-	Latency struct {
+	Latency   struct {
 		P50 float64 `json:"p50"`
 		P99 float64 `json:"p99"`
 	} `json:"latency_ms"`
