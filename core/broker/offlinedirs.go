@@ -16,8 +16,28 @@ func (b *Broker) dirsChanged() {
 	}
 }
 
-// reopenInterval is how often it is tried again to open logs that could not be made.
-const reopenInterval = 2 * time.Second
+// reopenInterval is how soon it is tried again to open logs that could not be made, once there is room; when that does not help, it takes twice as
+// long each time, up to longestReopen: each try is a record in the metadata.
+const (
+	reopenInterval = 2 * time.Second
+	longestReopen  = time.Minute
+)
+
+// reopening says when to try.
+type reopening struct {
+	next  time.Time
+	pause time.Duration
+}
+
+// due says whether to try at now, and counts it as a try.
+func (r *reopening) due(now time.Time) bool {
+	if now.Before(r.next) {
+		return false
+	}
+	r.pause = min(max(2*r.pause, reopenInterval), longestReopen)
+	r.next = now.Add(r.pause)
+	return true
+}
 
 // followDirs reports replicas whenever a log directory failed or a log could not be opened, and tries to open those again.
 func (b *Broker) followDirs() {
@@ -26,12 +46,17 @@ func (b *Broker) followDirs() {
 		defer b.serving.Done()
 		again := time.NewTicker(reopenInterval)
 		defer again.Stop()
+		var tries reopening
 		for {
 			select {
 			case <-b.ctx.Done():
 				return
-			case <-again.C:
-				if !b.unopened.Load() || !b.hasRoom() {
+			case now := <-again.C:
+				if !b.unopened.Load() {
+					tries = reopening{}
+					continue
+				}
+				if !b.hasRoom() || !tries.due(now) {
 					continue
 				}
 				if err := b.reopen(); err != nil && b.ctx.Err() == nil {
