@@ -137,18 +137,25 @@ func askACLs(t *testing.T, ctx context.Context, root, bob *kgo.Client, entries [
 	return last
 }
 
-func TestRecordACLs(t *testing.T) {
-	where := os.Getenv("MOLDAU_RECORD_ACLS")
+// recordedPeers are clients of the Apache Kafka whose answers are to be recorded, as it lets everybody in and as bob: env has the addresses of the
+// two listeners. Without it the test is skipped.
+func recordedPeers(t *testing.T, env string, opts ...kgo.Opt) (root, bob *kgo.Client) {
+	where := os.Getenv(env)
 	if where == "" {
-		t.Skip("MOLDAU_RECORD_ACLS is not set")
+		t.Skip(env + " is not set")
 	}
 	rootAddr, bobAddr, _ := strings.Cut(where, ",")
-	root, err := kgo.NewClient(kgo.SeedBrokers(rootAddr))
+	root, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(rootAddr)}, opts...)...)
 	require.NoError(t, err)
-	defer root.Close()
-	bob, err := kgo.NewClient(kgo.SeedBrokers(bobAddr), kgo.SASL(plainAuth("bob", "bob-secret")))
+	t.Cleanup(root.Close)
+	bob, err = kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(bobAddr), kgo.SASL(plainAuth("bob", "bob-secret"))}, opts...)...)
 	require.NoError(t, err)
-	defer bob.Close()
+	t.Cleanup(bob.Close)
+	return root, bob
+}
+
+func TestRecordACLs(t *testing.T) {
+	root, bob := recordedPeers(t, "MOLDAU_RECORD_ACLS")
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	createTopics(t, ctx, root)

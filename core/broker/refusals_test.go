@@ -326,17 +326,7 @@ func newestVersions(tb testing.TB, cl *kgo.Client) map[int16]int16 {
 }
 
 func TestRecordRefusals(t *testing.T) {
-	where := os.Getenv("MOLDAU_RECORD_REFUSALS")
-	if where == "" {
-		t.Skip("MOLDAU_RECORD_REFUSALS is not set")
-	}
-	rootAddr, bobAddr, _ := strings.Cut(where, ",")
-	root, err := kgo.NewClient(kgo.SeedBrokers(rootAddr), kgo.RequestRetries(0))
-	require.NoError(t, err)
-	defer root.Close()
-	bob, err := kgo.NewClient(kgo.SeedBrokers(bobAddr), kgo.SASL(plainAuth("bob", "bob-secret")), kgo.RequestRetries(0))
-	require.NoError(t, err)
-	defer bob.Close()
+	root, bob := recordedPeers(t, "MOLDAU_RECORD_REFUSALS", kgo.RequestRetries(0))
 	peer := &refusalPeer{TB: t, root: root, bob: bob, versions: newestVersions(t, root), settles: 40 * time.Millisecond}
 	table := refusals{Versions: peer.versions, Answers: map[string]int{}}
 	known := map[string]int{}
