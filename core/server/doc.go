@@ -15,7 +15,8 @@
 // plus one read buffer (16 KiB) for each connection: a frame is charged when that much of it has arrived, small and
 // large frames (and tiny ones, which are complete when they are charged) from separate parts. While somebody waits for a part, peers whose frames
 // come too slowly are closed (shed.go). A connection is not read from while it owes MaxInFlight answers or more than
-// MaxQueuedBytes of encoded answers; a peer that does not read its answers therefore stops being read.
+// MaxQueuedBytes of encoded answers, and while all connections together owe more than MaxQueuedBytesInAll not while it owes any; a peer that does
+// not read its answers therefore stops being read.
 // Response bytes made by [Request.RespondLater] exist for one answer at a time on each connection.
 //
 // # Time limits
