@@ -98,7 +98,7 @@ type references struct {
 	seen    map[string]bool
 }
 
-// Bounds on what a schema may refer to, as the registry and the converters have them.
+// Bounds on what a schema may refer to: in number those of the converters, in depth that of the registry.
 const (
 	maxReferences     = 256
 	maxReferenceDepth = 100
