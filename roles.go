@@ -26,6 +26,7 @@ import (
 	"github.com/moldau-io/moldau/core/quorum"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/builtin"
+	"github.com/moldau-io/moldau/plugins/javaregex"
 	"github.com/moldau-io/moldau/plugins/providers"
 	restconnect "github.com/moldau-io/moldau/rest/connect"
 	restregistry "github.com/moldau-io/moldau/rest/registry"
@@ -116,7 +117,7 @@ func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func()
 		return nil, withRemedy(err)
 	}
 	launch("controller", q.Run)
-	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Logger: n.log.With("role", "broker"), Registerer: n.metrics})
+	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Logger: n.log.With("role", "broker"), Registerer: n.metrics, Pattern: javaPattern})
 	if err != nil {
 		return nil, err
 	}
@@ -260,4 +261,10 @@ func advertisedURL(props map[string]string, listener string) string {
 		port = p
 	}
 	return "http://" + net.JoinHostPort(host, port)
+}
+
+// javaPattern judges a regular expression in Java's syntax.
+func javaPattern(s string) error {
+	_, err := javaregex.Compile(s)
+	return err
 }

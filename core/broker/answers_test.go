@@ -27,6 +27,7 @@ import (
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
 	"github.com/moldau-io/moldau/core/log/batch"
+	"github.com/moldau-io/moldau/plugins/javaregex"
 )
 
 // A file of testdata/answers is a conversation: lines of requests ("> ") and what Apache Kafka 4.3.1 answered to each. A request is
@@ -553,7 +554,8 @@ func TestAnswersAreKafkas(t *testing.T) {
 	addr := *recordAnswers
 	if addr == "" {
 		addr = brokertest.Start(t, brokertest.With("group.consumer.assignment.interval.ms", "0"), brokertest.With("group.min.session.timeout.ms", "100"),
-			brokertest.With("num.partitions", "1"), brokertest.With("log.retention.hours", "168"), brokertest.With("log.segment.bytes", "1073741824")).Addr()
+			brokertest.With("num.partitions", "1"), brokertest.With("log.retention.hours", "168"), brokertest.With("log.segment.bytes", "1073741824"),
+			brokertest.WithPatterns(func(s string) error { _, err := javaregex.Compile(s); return err })).Addr()
 	}
 	for _, path := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {

@@ -52,6 +52,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Registerer gets the metrics; nil for none.
 	Registerer prometheus.Registerer
+	// Pattern judges a regular expression in Java's syntax (see config.ValidateClientMetrics); nil takes Go's syntax for it.
+	Pattern func(string) error
 }
 
 // Broker serves the Kafka protocol. Make one with New; Start or Run it once; Close it.
@@ -122,7 +124,7 @@ func New(cfg Config) (*Broker, error) {
 		cfg: cfg, set: settingsOf(cfg.Core), log: cfg.Logger, quorum: cfg.Quorum,
 		rules: metadata.Rules{
 			NumPartitions: cfg.Core.NumPartitions, ReplicationFactor: cfg.Core.DefaultReplicationFactor,
-			DeleteTopics: cfg.Core.DeleteTopics, Configs: metadata.TableRules{Static: cfg.Core.Static},
+			DeleteTopics: cfg.Core.DeleteTopics, Configs: metadata.TableRules{Static: cfg.Core.Static, Pattern: cfg.Pattern},
 		},
 		topics: newTopics(), pollers: newPollers(),
 		electedAt: map[int32]int32{},

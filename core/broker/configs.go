@@ -111,7 +111,7 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		if name == "" {
 			return nil, refuse(kerr.InvalidRequest, "Client metrics subscription name must not be empty")
 		}
-		return clientMetricsEntries(im.Configs(kind, name), keys), nil
+		return config.DescribeClientMetrics(im.Configs(kind, name), keys), nil
 	}
 	return nil, refuse(kerr.InvalidRequest, malformed)
 }
@@ -154,30 +154,6 @@ func loggerEntries(keys []string) []config.Entry {
 	}
 	level := "INFO"
 	return []config.Entry{{Name: "root", Value: &level, Source: config.SourceLogger, Type: config.String, ReadOnly: true}}
-}
-
-// clientMetricsEntries lists what was set for a client metrics subscription.
-func clientMetricsEntries(overrides map[string]string, keys []string) []config.Entry {
-	defaults := []struct {
-		name, value string
-		kind        config.Type
-	}{{"interval.ms", "300000", config.Int}, {"match", "", config.List}, {"metrics", "", config.List}}
-	var out []config.Entry
-	for _, d := range defaults {
-		wanted := keys == nil
-		for _, k := range keys {
-			wanted = wanted || k == d.name
-		}
-		if !wanted {
-			continue
-		}
-		e := config.Entry{Name: d.name, Value: &d.value, Source: config.SourceDefault, Type: d.kind}
-		if v, ok := overrides[d.name]; ok {
-			e.Value, e.Source = &v, config.SourceClientMetrics
-		}
-		out = append(out, e)
-	}
-	return out
 }
 
 // unalterable refuses the resources that are no matter of the metadata. keys are those to be altered.

@@ -22,7 +22,7 @@ var updateProtocol = flag.Bool("update-protocol", false, "write docs/protocol.md
 
 // absent says why an API of Kafka's is not served; every one that is not in wire.APIs has its reason here.
 var absent = map[string]string{
-	"client:telemetry": "no client metrics are subscribed to: clients that find the API absent do not push (KIP-714)",
+	"client:telemetry": "hidden, as by a Kafka without a telemetry receiver: clients that find the API absent do not push (KIP-714). Subscriptions are kept and listed, and nobody is told of them",
 	"inter-broker":     "spoken between brokers only",
 	"controller":       "spoken between brokers and controllers of Apache Kafka; the metadata quorum here is Raft of its own",
 	"removed":          "removed in Kafka 4.0, with ZooKeeper",

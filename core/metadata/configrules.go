@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"errors"
+	"regexp"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,6 +14,8 @@ import (
 type TableRules struct {
 	// Static are the broker's properties from its file, the lowest layer of a topic's values.
 	Static map[string]string
+	// Pattern judges a regular expression in Java's syntax, see config.ValidateClientMetrics. nil takes Go's syntax for it.
+	Pattern func(string) error
 }
 
 var _ ConfigRules = TableRules{}
@@ -26,11 +30,21 @@ func (t TableRules) ValidateConfigs(r ConfigResource, overrides map[string]strin
 	case GroupResource:
 		return config.ValidateGroup(overrides, t.Static)
 	case ClientMetricsResource:
-		if len(overrides) > 0 {
-			return refuse(kerr.InvalidRequest, "moldau does not support client metrics subscriptions yet")
+		err := config.ValidateClientMetrics(overrides, t.pattern)
+		if e := (*config.RequestError)(nil); errors.As(err, &e) {
+			return refuse(kerr.InvalidRequest, "%s", e.Message)
 		}
+		return err
 	}
 	return nil
+}
+
+func (t TableRules) pattern(s string) error {
+	if t.Pattern != nil {
+		return t.Pattern(s)
+	}
+	_, err := regexp.Compile(s)
+	return err
 }
 
 // ValidateUpdate implements ConfigRules.

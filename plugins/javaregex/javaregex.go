@@ -26,7 +26,7 @@ type Regexp struct {
 	find    *regexp2.Regexp
 }
 
-// Compile compiles a pattern in Java's syntax.
+// Compile compiles a pattern in Java's syntax. The error for what Java understands and this package does not is errors.ErrUnsupported.
 func Compile(pattern string) (*Regexp, error) {
 	translated, err := translate(pattern)
 	if err != nil {

@@ -1,6 +1,7 @@
 package javaregex
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -40,6 +41,16 @@ func TestWhatCannotBeSaidIsRefused(t *testing.T) {
 		require.NotEmpty(t, Check(p))
 	}
 	require.Empty(t, Check(`a.*`))
+}
+
+func TestWhatJavaRefusesIsToldFromWhatIsNotSupported(t *testing.T) {
+	for p, unsupported := range map[string]bool{`a++`: true, `[a&&b]`: true, `\p{IsAlphabetic}`: true, `(`: false, `a{x}`: false, `{`: false, `a{1`: false, `(?'n'x)`: false, `*`: false} {
+		_, err := Compile(p)
+		require.Error(t, err, p)
+		require.Equal(t, unsupported, errors.Is(err, errors.ErrUnsupported), p)
+	}
+	_, err := Compile(`[{]\{\Q{\E`)
+	require.NoError(t, err, "braces that are no repetition")
 }
 
 func TestReplacementsFollowJava(t *testing.T) {

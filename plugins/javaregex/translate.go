@@ -1,7 +1,9 @@
 package javaregex
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -19,6 +21,9 @@ var shorthand = map[byte]string{
 	'h': ` \t\xA0\u1680\u180e\u2000-\u200a\u202f\u205f\u3000`, 'v': `\n\x0B\f\r\x85\u2028\u2029`,
 }
 
+// repetition is what an opening brace outside of a class begins. The engine would take another brace for itself, which Java does not.
+var repetition = regexp.MustCompile(`^\{\d+(,\d*)?\}`)
+
 type translator struct {
 	in  string
 	pos int
@@ -26,8 +31,15 @@ type translator struct {
 }
 
 func (t *translator) refuse(what string) error {
-	return fmt.Errorf("%q: %s (at index %d) is not supported", t.in, what, t.pos)
+	return &unsupported{fmt.Sprintf("%q: %s (at index %d) is not supported", t.in, what, t.pos)}
 }
+
+// unsupported is the error of what Java understands and this package does not. It is errors.ErrUnsupported.
+type unsupported struct{ text string }
+
+func (u *unsupported) Error() string { return u.text }
+
+func (u *unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
 
 func translate(pattern string) (string, error) {
 	t := &translator{in: pattern}
@@ -43,6 +55,8 @@ func translate(pattern string) (string, error) {
 			err = t.group()
 		case c == '+' && t.pos > 0 && t.quantified():
 			err = t.refuse("a possessive quantifier")
+		case c == '{' && !repetition.MatchString(t.in[t.pos:]):
+			err = fmt.Errorf("%q: illegal repetition (at index %d)", t.in, t.pos)
 		default:
 			t.out.WriteByte(c)
 			t.pos++
@@ -84,7 +98,7 @@ func (t *translator) group() error {
 			return t.refuse("the flag " + string(c))
 		case ')', ':', '=', '!', '<', '>':
 		default:
-			return t.refuse("this kind of group")
+			return fmt.Errorf("%q: this kind of group (at index %d) is not supported", t.in, t.pos)
 		}
 		break
 	}

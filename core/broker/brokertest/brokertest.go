@@ -30,10 +30,11 @@ type Cluster struct {
 	// Registry has the broker's metrics.
 	Registry *prometheus.Registry
 
-	props  map[string]string
-	logger *slog.Logger
-	stop   context.CancelFunc
-	done   chan error
+	props   map[string]string
+	pattern func(string) error
+	logger  *slog.Logger
+	stop    context.CancelFunc
+	done    chan error
 }
 
 // Option changes how a Cluster is started.
@@ -43,6 +44,9 @@ type Option func(*Cluster)
 func With(property, value string) Option {
 	return func(c *Cluster) { c.props[property] = value }
 }
+
+// WithPatterns has regular expressions in Java's syntax judged by fn.
+func WithPatterns(fn func(string) error) Option { return func(c *Cluster) { c.pattern = fn } }
 
 // In keeps the data in dir instead of a temporary directory.
 func In(dir string) Option { return func(c *Cluster) { c.Dir = dir } }
@@ -84,7 +88,7 @@ func (c *Cluster) start(t testing.TB) {
 	if c.props["log.dirs"] != "" {
 		dir = ""
 	}
-	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: dir, Logger: c.logger, Registerer: c.Registry})
+	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: dir, Logger: c.logger, Registerer: c.Registry, Pattern: c.pattern})
 	require.NoError(t, err)
 	c.Broker = b
 	sctx, cancel := context.WithTimeout(ctx, 30*time.Second)

@@ -35,9 +35,6 @@ var Files = map[string]string{
 	"wrong.conf":    "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.jaas.config=" + plainLogin + " username=\"bob\" password=\"guessed\";\n",
 }
 
-// telemetry is a reason that several steps have.
-const telemetry = "client metrics subscriptions (KIP-714) are refused by name"
-
 func bootstrap(args ...string) []string {
 	return append([]string{"--bootstrap-server", "$BROKER"}, args...)
 }
@@ -133,9 +130,27 @@ var Script = []Step{
 	{Tool: "kafka-reassign-partitions", Args: bootstrap("--execute", "--reassignment-json-file", "$DIR/move.json")},
 	{Tool: "kafka-reassign-partitions", Args: bootstrap("--verify", "--reassignment-json-file", "$DIR/move.json")},
 	{Tool: "kafka-reassign-partitions", Args: bootstrap("--list")},
+	// Subscriptions to clients' metrics.
 	{Tool: "kafka-client-metrics", Args: bootstrap("--list")},
-	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--metrics", "org.apache.kafka.producer.", "--interval", "60000"), Differs: telemetry},
-	{Tool: "kafka-client-metrics", Args: bootstrap("--describe", "--name", "tool-metrics"), Differs: telemetry},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--metrics", "org.apache.kafka.producer.", "--interval", "60000")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--match", "client_id=tool-.*,client_software_name=apache-kafka-java")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--describe", "--name", "tool-metrics")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--describe", "--name", "tool-none")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--interval", "99")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--interval", "often")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--match", "client_name=tool")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--alter", "--name", "tool-metrics", "--match", "client_id=[")},
+	{Tool: "kafka-configs", Args: bootstrap("--alter", "--entity-type", "client-metrics", "--entity-name", "tool-metrics-2", "--add-config", "metrics=[a.,b.],interval.ms=5000")},
+	{Tool: "kafka-configs", Args: bootstrap("--alter", "--entity-type", "client-metrics", "--entity-name", "tool-metrics", "--delete-config", "match")},
+	{Tool: "kafka-configs", Args: bootstrap("--alter", "--entity-type", "client-metrics", "--entity-name", "tool-metrics", "--add-config", "nosuch=1")},
+	{Tool: "kafka-configs", Args: bootstrap("--describe", "--entity-type", "client-metrics", "--entity-name", "tool-metrics")},
+	{Tool: "kafka-configs", Args: bootstrap("--describe", "--entity-type", "client-metrics", "--entity-name", "tool-metrics", "--all")},
+	{Tool: "kafka-configs", Args: bootstrap("--describe", "--entity-type", "client-metrics"), Sorted: true},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--describe"), Sorted: true},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--list"), Sorted: true},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--delete", "--name", "tool-metrics")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--delete", "--name", "tool-none")},
+	{Tool: "kafka-client-metrics", Args: bootstrap("--list")},
 	// Transactions.
 	{Tool: "kafka-transactional-message-copier", Args: []string{"--broker-list", "$BROKER", "--input-topic", "tool-copy", "--input-partition", "0", "--output-topic", "tool-assigned",
 		"--transactional-id", "tool-copier", "--transaction-size", "2", "--consumer-group", "tool-copier-group", "--max-messages", "5"}, Figures: true},
@@ -193,6 +208,9 @@ var SecuredScript = []Step{
 	{Tool: "kafka-console-consumer", Args: asBob("--topic", "tool-open", "--group", "tool-group", "--from-beginning", "--timeout-ms", "3000")},
 	{Tool: "kafka-console-consumer", Args: asBob("--topic", "tool-open", "--group", "tool-other", "--timeout-ms", "3000")},
 	{Tool: "kafka-console-consumer", Args: []string{"--bootstrap-server", "$SASL", "--command-config", "$DIR/wrong.conf", "--topic", "tool-open", "--timeout-ms", "3000"}},
+	{Tool: "kafka-client-metrics", Args: asBob("--alter", "--name", "tool-metrics", "--interval", "60000")},
+	{Tool: "kafka-client-metrics", Args: asBob("--describe", "--name", "tool-metrics")},
+	{Tool: "kafka-client-metrics", Args: asBob("--list")},
 	{Tool: "kafka-acls", Args: bootstrap("--remove", "--force", "--topic", "tool-open"), Sorted: true},
 	{Tool: "kafka-acls", Args: bootstrap("--list"), Sorted: true},
 	{Tool: "kafka-configs", Args: bootstrap("--alter", "--entity-type", "users", "--entity-name", "sue", "--entity-type", "clients", "--entity-default", "--add-config", "request_percentage=20")},
