@@ -105,6 +105,8 @@ type partition[S comparable, E any] struct {
 	news       []E              // what happened while loading
 	early      map[uint64]error // fates of batches that overtook an older one
 	nextDone   uint64           // the batch whose fate comes next
+	failed     uint64           // the newest batch that is not in the log, as far as that is known; 0 for none
+	failure    error            // why
 
 	next atomic.Int64 // the shard's next deadline
 }
@@ -190,6 +192,11 @@ func (r *Runtime[S, E, B, F]) OnElected(partition, leaderEpoch int32) {
 		}
 		return
 	}
+	r.begin(partition, p, leaderEpoch)
+}
+
+// begin begins to load the partition. The caller holds its lock.
+func (r *Runtime[S, E, B, F]) begin(partition int32, p *partition[S, E], leaderEpoch int32) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	shard := r.kind.New()
 	p.status, p.shard, p.epoch, p.cancelLoad, p.elected, p.news = loading, shard, leaderEpoch, cancel, r.clock.Now(), nil
@@ -207,8 +214,14 @@ func (r *Runtime[S, E, B, F]) OnResigned(partition int32) {
 		p.mu.Unlock()
 		return
 	}
+	effects := r.end(p)
+	p.mu.Unlock()
+	r.kind.CarryOut(partition, effects)
+}
+
+// end forgets the shard of a partition that is loading or serves. The caller holds its lock, and carries out the effects without it.
+func (r *Runtime[S, E, B, F]) end(p *partition[S, E]) (effects []F) {
 	p.cancelLoad()
-	var effects []F
 	if p.status == active {
 		_, effects = p.shard.Step(r.kind.Resigned, r.clock.Now())
 		if r.kind.Retired != nil {
@@ -218,20 +231,22 @@ func (r *Runtime[S, E, B, F]) OnResigned(partition int32) {
 	var none S
 	p.status, p.shard, p.news, p.early = notOwned, none, nil, nil
 	p.next.Store(math.MaxInt64)
-	p.mu.Unlock()
-	r.kind.CarryOut(partition, effects)
+	return effects
 }
 
-// Reload loads a serving shard anew.
+// Reload loads a serving shard anew. It ends the one and begins the next in one go, so that news that the broker no longer leads the
+// partition finds either of them.
 func (r *Runtime[S, E, B, F]) Reload(partition int32) {
 	p := &r.parts[partition]
 	p.mu.Lock()
-	epoch, serves := p.epoch, p.status == active
-	p.mu.Unlock()
-	if serves {
-		r.OnResigned(partition)
-		r.OnElected(partition, epoch)
+	if p.status != active || r.closed.Load() {
+		p.mu.Unlock()
+		return
 	}
+	effects := r.end(p)
+	r.begin(partition, p, p.epoch)
+	p.mu.Unlock()
+	r.kind.CarryOut(partition, effects)
 }
 
 // Step lets the event happen at the partition and carries out what follows, unless the partition does not serve; then it returns why:
@@ -260,14 +275,16 @@ func (r *Runtime[S, E, B, F]) Tell(partition int32, ev E) {
 		return
 	}
 	p := &r.parts[partition]
+	var effects []F
 	p.mu.Lock()
-	if p.status == loading {
+	switch p.status {
+	case loading:
 		p.news = append(p.news, ev)
-		p.mu.Unlock()
-		return
+	case active:
+		effects = r.step(partition, p, ev)
 	}
 	p.mu.Unlock()
-	r.Step(partition, ev)
+	r.kind.CarryOut(partition, effects)
 }
 
 // Partitions is the number of partitions, led by this broker or not.
@@ -333,7 +350,7 @@ func (r *Runtime[S, E, B, F]) load(ctx context.Context, partition int32, shard S
 			return
 		}
 		if err == nil {
-			r.begin(partition, shard, log, records, start)
+			r.serve(partition, shard, log, records, start)
 			return
 		}
 		log.Error("loading "+r.kind.State+" failed; trying again", "error", err)
@@ -355,8 +372,8 @@ func (r *Runtime[S, E, B, F]) load(ctx context.Context, partition int32, shard S
 	}
 }
 
-// begin makes a loaded shard serve.
-func (r *Runtime[S, E, B, F]) begin(partition int32, shard S, log *slog.Logger, records int, start time.Time) {
+// serve makes a loaded shard serve.
+func (r *Runtime[S, E, B, F]) serve(partition int32, shard S, log *slog.Logger, records int, start time.Time) {
 	p := &r.parts[partition]
 	p.mu.Lock()
 	if p.shard != shard || p.status != loading {
@@ -364,7 +381,7 @@ func (r *Runtime[S, E, B, F]) begin(partition int32, shard S, log *slog.Logger, 
 		return
 	}
 	now, elected := r.clock.Now(), p.elected
-	p.status, p.nextDone, p.early = active, 1, map[uint64]error{}
+	p.status, p.nextDone, p.early, p.failed = active, 1, map[uint64]error{}, 0
 	effects := r.step(partition, p, r.kind.Loaded(p.epoch))
 	for _, ev := range p.news {
 		effects = append(effects, r.step(partition, p, ev)...)
@@ -382,11 +399,31 @@ func (r *Runtime[S, E, B, F]) step(partition int32, p *partition[S, E], ev E) []
 	shard := p.shard
 	batches, effects := shard.Step(ev, r.clock.Now())
 	for _, b := range batches {
-		seq := r.kind.Seq(b)
-		r.kind.Append(partition, b, func(err error) { r.decided(fate[S]{partition, shard, seq, err}) })
+		r.append(partition, p, b)
 	}
 	r.setNext(p)
 	return effects
+}
+
+// append appends a batch of the partition's shard, unless it is behind one that could not be appended and whose fate the shard has not been
+// told. The caller holds the partition's lock.
+func (r *Runtime[S, E, B, F]) append(partition int32, p *partition[S, E], b B) {
+	shard, seq := p.shard, r.kind.Seq(b)
+	if p.failed >= p.nextDone {
+		p.failed = seq
+		r.decided(fate[S]{partition, shard, seq, p.failure})
+		return
+	}
+	var failure atomic.Pointer[error]
+	r.kind.Append(partition, b, func(err error) {
+		if err != nil {
+			failure.Store(&err)
+		}
+		r.decided(fate[S]{partition, shard, seq, err})
+	})
+	if err := failure.Load(); err != nil {
+		p.failed, p.failure = seq, *err
+	}
 }
 
 func (r *Runtime[S, E, B, F]) setNext(p *partition[S, E]) {

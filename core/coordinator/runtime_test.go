@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -63,7 +64,9 @@ type world struct {
 	broken  error
 	loads   int
 	held    map[uint64]func(error)
+	full    map[uint64]error // batches that are refused at once
 	effects []string
+	carried func(effects []string) // if set, is told of effects before they are carried out
 	began   int
 	retired []*journal
 }
@@ -86,10 +89,17 @@ func build(t *testing.T, clock Clock) *world {
 		Append: func(_ int32, seq uint64, done func(error)) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if err := w.full[seq]; err != nil {
+				done(err)
+				return
+			}
 			w.held[seq] = done
 		},
 		Seq: func(seq uint64) uint64 { return seq },
 		CarryOut: func(_ int32, effects []string) {
+			if w.carried != nil {
+				w.carried(effects)
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.effects = append(w.effects, effects...)
@@ -237,6 +247,41 @@ func TestAFateOfAShardThatIsGoneIsDropped(t *testing.T) {
 	w.OnResigned(0)
 	w.Reload(0) // it does not serve
 	require.Equal(t, kerr.NotCoordinator.Code, w.Step(0, "c"))
+}
+
+func TestBehindABatchThatCouldNotBeAppendedNothingIsUntilTheShardKnows(t *testing.T) {
+	w := start(t, SystemClock{})
+	w.full = map[uint64]error{2: errors.New("disk full")}
+	w.OnElected(0, 1)
+	w.saw("loaded 1")
+	for i := range 4 { // the second finds no room, the third would
+		w.Step(0, fmt.Sprint("write ", i))
+	}
+	var held map[uint64]func(error)
+	w.set(func() { held = maps.Clone(w.held) })
+	require.Len(t, held, 1, "what rests on a batch that is not in the log must not be there either")
+	held[1](nil) // with which the fates of the others are told
+	told := []string{"loaded 1", "write 0", "write 1", "write 2", "write 3", "appended 1 <nil>", "appended 2 disk full", "appended 3 disk full", "appended 4 disk full"}
+	w.saw(told...)
+	w.Step(0, "write 4")
+	w.set(func() { held = maps.Clone(w.held) })
+	require.Contains(t, held, uint64(5), "the shard knows what is in the log")
+	held[5](nil)
+	w.saw(append(told, "write 4", "appended 5 <nil>")...)
+}
+
+func TestResigningAmidAReloadIsTheLastWord(t *testing.T) {
+	w := build(t, SystemClock{})
+	var once sync.Once
+	w.carried = func(effects []string) {
+		if slices.Contains(effects, "goodbye") { // of the shard that is to be loaded anew
+			once.Do(func() { w.OnResigned(0) })
+		}
+	}
+	w.OnElected(0, 1)
+	w.saw("loaded 1")
+	w.Reload(0)
+	require.Equal(t, kerr.NotCoordinator.Code, w.Step(0, "a"), "the broker does not lead the partition")
 }
 
 func TestResigningEndsALoad(t *testing.T) {
