@@ -174,27 +174,27 @@ func (t *transaction) completion(now int64) change {
 // decided notes the markers that a transaction needs now that its decision is durable, and returns what it becomes then.
 func (s *Shard) decided(t *transaction) change {
 	t.failedFence = false
-	t.unmarked = make(map[TopicPartition]bool, len(t.Partitions))
+	t.ending = &ending{unmarked: make(map[TopicPartition]bool, len(t.Partitions))}
 	for _, p := range t.Partitions {
-		t.unmarked[p] = false
+		t.ending.unmarked[p] = false
 	}
 	return t.completion(s.now)
 }
 
 // sendMarkers sends the markers that are not on their way, or finishes the transaction when none is left.
 func (s *Shard) sendMarkers(t *transaction) {
-	if len(t.unmarked) == 0 {
+	if len(t.ending.unmarked) == 0 {
 		s.finish(t)
 		return
 	}
 	m := Markers{
 		TransactionalID: t.TransactionalID, ProducerID: t.ProducerID, ProducerEpoch: t.ProducerEpoch, CoordinatorEpoch: s.epoch,
-		Commit: t.State == PrepareCommit, TransactionVersion: t.ClientVersion,
+		Commit: t.State == PrepareCommit, TransactionVersion: t.ClientVersion, of: t.ending,
 	}
 	for _, p := range t.Partitions {
-		if sent, ok := t.unmarked[p]; ok && !sent {
+		if sent, ok := t.ending.unmarked[p]; ok && !sent {
 			m.Partitions = append(m.Partitions, p)
-			t.unmarked[p] = true
+			t.ending.unmarked[p] = true
 		}
 	}
 	if len(m.Partitions) > 0 {
@@ -205,12 +205,12 @@ func (s *Shard) sendMarkers(t *transaction) {
 func (s *Shard) markersWritten(e MarkersWritten) {
 	m := &e.Markers
 	t := s.txns[m.TransactionalID]
-	if t == nil || t.unmarked == nil || t.ProducerID != m.ProducerID || t.ProducerEpoch != m.ProducerEpoch {
-		return // of a transaction that is over
+	if t == nil || t.ending == nil || t.ending != m.of {
+		return // of a transaction that is over, or of a shard that was here before: producer and epoch do not tell, with version 1 the next transaction has the same
 	}
-	again := false
+	unmarked, again := t.ending.unmarked, false
 	for i, p := range m.Partitions {
-		if _, ok := t.unmarked[p]; !ok {
+		if _, ok := unmarked[p]; !ok {
 			continue
 		}
 		switch code := e.Codes[i]; code {
@@ -222,22 +222,22 @@ func (s *Shard) markersWritten(e MarkersWritten) {
 			s.note(slog.LevelWarn, "a partition of a transaction has moved on without its marker", "transactional_id", t.TransactionalID, "topic", p.Topic, "partition", p.Partition)
 		case codeCoordinatorFenced:
 			s.note(slog.LevelWarn, "a newer coordinator has taken over this transaction", "transactional_id", t.TransactionalID, "topic", p.Topic, "partition", p.Partition)
-			t.unmarked[p] = false
+			unmarked[p] = false
 			again = true
 			continue
 		default:
 			s.note(slog.LevelInfo, "a transaction marker is written again later", "transactional_id", t.TransactionalID, "topic", p.Topic, "partition", p.Partition, "code", code)
-			t.unmarked[p] = false
+			unmarked[p] = false
 			again = true
 			continue
 		}
-		delete(t.unmarked, p)
+		delete(unmarked, p)
 		t.Partitions = without(t.Partitions, p)
 	}
 	switch {
 	case again:
 		s.retryLater(t)
-	case len(t.unmarked) == 0:
+	case len(unmarked) == 0:
 		s.finish(t)
 	}
 }
@@ -250,7 +250,7 @@ func (s *Shard) retryLater(t *transaction) {
 // finish writes that the transaction is complete, and behind that what waits for it. A transaction whose completion cannot be written
 // stays prepared, and tries again: nobody else may end it.
 func (s *Shard) finish(t *transaction) {
-	t.pending, t.unmarked = none, nil
+	t.pending, t.ending = none, nil
 	delete(s.retry, t.TransactionalID)
 	s.write(t, t.completion(s.now), func() {}, func(int16) {})
 	s.unpark(t)
@@ -261,6 +261,6 @@ func (t *transaction) decidedUpon() bool { return t.State == PrepareCommit || t.
 
 // unfinished has a transaction's completion written again later, when it could not be.
 func (s *Shard) unfinished(t *transaction) {
-	t.pending, t.unmarked = t.completion(s.now).State, map[TopicPartition]bool{}
+	t.pending, t.ending = t.completion(s.now).State, &ending{}
 	s.retryLater(t)
 }

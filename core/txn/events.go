@@ -45,6 +45,8 @@ type Markers struct {
 	// it has records of that epoch already.
 	TransactionVersion int16
 	Partitions         []TopicPartition
+
+	of *ending // tells their fate from that of others' markers
 }
 
 // MarkerWriter writes transaction markers to the leaders of the partitions.
@@ -105,7 +107,8 @@ type (
 		SpareID int64
 		Reply   Reply
 	}
-	// MarkersWritten is the fate of the markers that an effect asked for: a Kafka error code for each partition.
+	// MarkersWritten is the fate of markers that an effect asked for: a Kafka error code for each partition. Markers are those of the
+	// effect, or some of them.
 	MarkersWritten struct {
 		Markers Markers
 		Codes   []int16

@@ -92,9 +92,11 @@ func TestInitProducerIDAbortsWhatIsOpenAndIsAnsweredWhenItAsksAgain(t *testing.T
 	require.Equal(t, codeConcurrentTransactions, r.init("x").Code)
 	require.Equal(t, codeConcurrentTransactions, r.init("x").Code, "markers are on their way")
 	require.Len(t, r.markers, 1)
+	m := r.markers[0]
+	m.of = nil
 	require.Equal(t, Markers{
 		TransactionalID: "x", ProducerID: 101, ProducerEpoch: 1, CoordinatorEpoch: 5, TransactionVersion: 2, Partitions: []TopicPartition{tp("t", 0), tp("t", 1)},
-	}, r.markers[0])
+	}, m)
 	require.Equal(t, codeConcurrentTransactions, r.add("x", p.ProducerID, p.ProducerEpoch, 2, tp("t", 2)))
 	r.finish()
 	require.Equal(t, codeProducerFenced, r.add("x", p.ProducerID, p.ProducerEpoch, 2, tp("t", 2)))
@@ -255,6 +257,26 @@ func TestATransactionIsCompleteWhenEveryMarkerIsWritten(t *testing.T) {
 	require.Equal(t, CompleteCommit, e.State)
 	require.Empty(t, e.Partitions)
 	require.Equal(t, Result{0, p.ProducerID, 1}, r.end("x", p.ProducerID, 0, true, 2), "a retry")
+}
+
+func TestMarkersOfAnotherEndCompleteNothing(t *testing.T) {
+	r := newRig(t, Config{})
+	r.s.SetVersion(0) // all transactions of the producer have the same epoch
+	p := r.init("x")
+	require.Zero(t, r.add("x", p.ProducerID, 0, 0, tp("a", 0)))
+	require.Zero(t, r.end("x", p.ProducerID, 0, true, 0).Code)
+	late := r.markers[0]
+	next := r.reload(Config{}) // the broker leads the partition again, and sends them again
+	next.s.SetVersion(0)
+	next.finish()
+	require.Equal(t, CompleteCommit, next.state("x").State)
+	require.Zero(t, next.add("x", p.ProducerID, 0, 0, tp("a", 0)))
+	require.Zero(t, next.end("x", p.ProducerID, 0, false, 0).Code)
+	next.step(MarkersWritten{Markers: late, Codes: []int16{0}}) // of the transaction before this one
+	next.settle(nil)
+	require.Equal(t, PrepareAbort, next.state("x").State, "the marker of this one is not written")
+	next.finish()
+	require.Equal(t, CompleteAbort, next.state("x").State)
 }
 
 func TestADecisionIsCompletedByTheNextCoordinator(t *testing.T) {

@@ -95,14 +95,18 @@ type transaction struct {
 	pending     State // what is being appended or, from the decision to its last marker, Complete*; none otherwise
 	failedFence bool  // an epoch was bumped to fence, and the record of it failed: it is not bumped again
 
-	unmarked map[TopicPartition]bool // true: being sent, false: to be sent again at retryAt
-	retryAt  int64
-	bytes    int64
+	ending  *ending // from the decision to the completion
+	retryAt int64
+	bytes   int64
 
 	flying int            // changes that are being appended, each built on the one before
 	newest *change        // the last of them
 	parked []parkedAdding // wait for the end of the transaction before theirs
 }
+
+// ending is one decided end of a transaction: the partitions whose markers are not written. True: being sent, false: to be sent again at
+// retryAt.
+type ending struct{ unmarked map[TopicPartition]bool }
 
 func (t *transaction) exhausted() bool { return t.ProducerEpoch >= lastEpoch }
 
