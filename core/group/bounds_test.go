@@ -50,6 +50,19 @@ func TestBoundsAreKept(t *testing.T) {
 		}
 		require.Equal(t, codeGroupMaxSizeReached, code)
 	})
+	t.Run("memory of groups that nobody has joined yet", func(t *testing.T) {
+		r := newRig(t, Config{MaxShardBytes: 100_000})
+		code := codeMemberIDRequired
+		for i := 0; code == codeMemberIDRequired; i++ {
+			require.Less(t, i, 100_000/3000, "the names of groups take memory as well")
+			r.join("p", 9, "", nil, func(q *kmsg.JoinGroupRequest) { q.Group = fmt.Sprint(strings.Repeat("long", 300), i) })
+			code = r.joined("p").ErrorCode
+		}
+		require.Equal(t, codeGroupMaxSizeReached, code)
+		require.LessOrEqual(t, r.s.bytes(), int64(100_000))
+		r.pass(700_000) // the member ids expire, and the groups with the next clean-up
+		require.Zero(t, r.s.bytes())
+	})
 	t.Run("writes in flight", func(t *testing.T) {
 		r := newRig(t, Config{MaxInflightBytes: 200})
 		r.hold = true

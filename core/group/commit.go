@@ -443,7 +443,7 @@ func (s *Shard) restore(gone []*group) {
 		if s.groups[g.id] == nil {
 			g.state = stateEmpty
 			g.pending = map[string]*pendingMember{}
-			s.groups[g.id] = g
+			s.keep(g)
 		}
 	}
 }

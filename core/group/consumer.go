@@ -164,7 +164,7 @@ func newConsumerGroup(id string) *consumerGroup {
 		id: id, epoch: 1, targetEpoch: 1, homogeneous: true,
 		members: map[string]*consumerMember{}, target: map[string]*target{}, resolved: map[string]*resolvedRegex{},
 		statics: map[string]string{}, topics: map[string]subscribers{}, regexes: map[string]int{}, assignors: map[string]int{},
-		owners: map[uuid]map[int32]int32{}, classicBy: map[string]int{}, timers: map[string]*memberTimers{}, arrived: map[string]int{}, bytes: 1500,
+		owners: map[uuid]map[int32]int32{}, classicBy: map[string]int{}, timers: map[string]*memberTimers{}, arrived: map[string]int{}, bytes: 1500 + 2*int64(len(id)),
 	}
 }
 

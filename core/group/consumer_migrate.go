@@ -198,7 +198,7 @@ func (s *Shard) downgrade(g *consumerGroup, leaving []*consumerMember, joining *
 		return
 	}
 	s.dropConsumer(g)
-	s.groups[c.id] = c
+	s.keep(c)
 	for _, cm := range c.order {
 		s.account(cm)
 		s.startSession(c, cm, int64(cm.sessionTimeoutMs))

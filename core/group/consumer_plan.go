@@ -120,7 +120,8 @@ func (s *Shard) emitConsumer(g *consumerGroup, batch []Record, fin func(code int
 // whenDurable calls fin when everything that was written of the group is durable.
 func (s *Shard) whenDurable(g *consumerGroup, fin func(code int16)) {
 	if g != nil && len(s.inflight) > 0 && g.lastSeq >= s.inflight[0].seq {
-		h := &held{left: 1, fin: fin, deadline: s.now + int64(s.cfg.CommitTimeoutMs)}
+		h := &held{left: 1, fin: fin}
+		s.limit(h)
 		f := s.inflight[g.lastSeq-s.inflight[0].seq]
 		f.behind = append(f.behind, h)
 		return

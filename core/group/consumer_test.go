@@ -115,6 +115,25 @@ func TestAConsumerHearsOfAnEpochOnlyWhenItIsDurable(t *testing.T) {
 	require.Equal(t, int32(2), r.nexted("again").MemberEpoch)
 }
 
+func TestAHeartbeatBehindAWriteThatTakesTooLongIsAnsweredAsWell(t *testing.T) {
+	r := consumerRig(t, Config{CommitTimeoutMs: 5000})
+	r.hold = true
+	r.next("a", "m1", 0)
+	r.pass(2000)
+	r.next("again", "m1", 0)
+	r.pass(3001)
+	require.Equal(t, codeCoordinatorNotAvailable, r.nexted("a").ErrorCode)
+	r.quiet("again")
+	r.pass(2000)
+	require.Equal(t, codeCoordinatorNotAvailable, r.nexted("again").ErrorCode, "it waits as long as others do")
+	r.next("late", "m1", 0) // nobody waits for the batch any more
+	r.pass(5001)
+	require.Equal(t, codeCoordinatorNotAvailable, r.nexted("late").ErrorCode)
+	r.settle(nil)
+	r.next("b", "m1", 0)
+	require.Equal(t, int32(2), r.nexted("b").MemberEpoch)
+}
+
 func TestAChangeThatCannotBeWrittenIsTakenBackWithTheShard(t *testing.T) {
 	r := consumerRig(t, Config{})
 	r.hold = true

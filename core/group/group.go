@@ -137,6 +137,9 @@ func newGroup(id string, st state, now int64) *group {
 	return g
 }
 
+// size is what the group takes in memory beside its members, roughly.
+func (g *group) size() int64 { return 1000 + 2*int64(len(g.id)) }
+
 func (g *group) transition(st state, now int64) {
 	g.previous, g.state, g.stateTs = g.state, st, now
 }

@@ -12,6 +12,7 @@ func (s *Shard) check() error {
 		if g.id != id || g.state == stateDead {
 			return fmt.Errorf("group %q is kept as %q in state %v", g.id, id, g.state)
 		}
+		memberBytes += g.size()
 		joins, syncs := 0, 0
 		supported := map[string]int{}
 		if len(g.order) != len(g.members) {

@@ -58,7 +58,7 @@ type Shard struct {
 	batches []Batch
 	effects []Effect
 
-	memberBytes int64
+	memberBytes int64 // of groups and members
 	stats       Stats
 }
 
@@ -253,12 +253,9 @@ func (s *Shard) emitBatch(b Batch, ops []*offsetOp, h *held) {
 	for _, op := range ops {
 		s.offsets.pend(op)
 	}
-	h.deadline = s.now + int64(s.cfg.CommitTimeoutMs)
 	s.inflight = append(s.inflight, &inflight{seq: s.seq, bytes: n, ops: ops, held: h})
 	s.waiting += n
-	if !s.commitTimer.isSet() {
-		s.timers.set(&s.commitTimer, h.deadline)
-	}
+	s.limit(h)
 	s.batches = append(s.batches, b)
 }
 
@@ -318,25 +315,35 @@ func (s *Shard) ensureGroup(id string) {
 	}
 }
 
+// limit bounds how long the decision waits. The first deadline that comes is that of the oldest, as all wait equally long.
+func (s *Shard) limit(h *held) {
+	h.deadline = s.now + int64(s.cfg.CommitTimeoutMs)
+	if !s.commitTimer.isSet() {
+		s.timers.set(&s.commitTimer, h.deadline)
+	}
+}
+
 // commitTimeout answers those whose records take longer than offsets.commit.timeout.ms. The batches stay
 // in flight and still count when they become durable.
 func (s *Shard) commitTimeout() {
-	for _, f := range append([]*inflight(nil), s.inflight...) {
-		for _, h := range f.behind { // none of them is older than the batch
-			if h.deadline <= s.now {
-				h.finish(codeCoordinatorNotAvailable)
-			} else if h.fin != nil {
-				s.timers.set(&s.commitTimer, h.deadline)
-			}
+	next := int64(math.MaxInt64)
+	late := func(h *held) {
+		switch {
+		case h.fin == nil:
+		case h.deadline <= s.now:
+			h.finish(codeCoordinatorNotAvailable)
+		default:
+			next = min(next, h.deadline)
 		}
-		if f.held.fin == nil {
-			continue
+	}
+	for _, f := range slices.Clone(s.inflight) {
+		late(f.held)
+		for _, h := range f.behind {
+			late(h)
 		}
-		if f.held.deadline > s.now {
-			s.timers.set(&s.commitTimer, f.held.deadline)
-			return
-		}
-		f.held.finish(codeCoordinatorNotAvailable)
+	}
+	if next < math.MaxInt64 {
+		s.timers.set(&s.commitTimer, next)
 	}
 }
 
@@ -441,7 +448,7 @@ func (s *Shard) replayGroup(id string, value []byte) error {
 		}
 	}
 	g.computeSubscribed()
-	s.groups[id] = g
+	s.keep(g)
 	return nil
 }
 
@@ -495,9 +502,15 @@ func (s *Shard) getOrCreate(id string) *group {
 	g := s.groups[id]
 	if g == nil {
 		g = newGroup(strings.Clone(id), stateEmpty, s.now)
-		s.groups[g.id] = g
+		s.keep(g)
 	}
 	return g
+}
+
+// keep makes the group one of the shard's.
+func (s *Shard) keep(g *group) {
+	s.groups[g.id] = g
+	s.memberBytes += g.size()
 }
 
 // dropGroup forgets the group and its timers; its offsets are another matter.
@@ -514,6 +527,7 @@ func (s *Shard) dropGroup(g *group) {
 	}
 	if s.groups[g.id] == g {
 		delete(s.groups, g.id)
+		s.memberBytes -= g.size()
 	}
 	g.state = stateDead
 }
