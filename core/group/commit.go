@@ -27,7 +27,7 @@ func (s *Shard) validateCommit(c committer, unknownGroup int16) (*group, int16) 
 		if c.generation >= 0 {
 			return nil, unknownGroup
 		}
-		if s.full(int64(len(c.group)) + 1000) {
+		if s.full(groupBytes(c.group)) {
 			return nil, codeCoordinatorNotAvailable
 		}
 		s.note(slog.LevelInfo, "creating a simple consumer group via manual offset commit", "group", strings.Clone(c.group))

@@ -158,13 +158,16 @@ type memberTimers struct {
 	sync           timer // and to ask for its assignment
 }
 
+// consumerGroupBytes is what a group with this id takes in memory beside its members, roughly.
+func consumerGroupBytes(id string) int64 { return 1500 + 2*int64(len(id)) }
+
 // newConsumerGroup is a group that nothing is known of; its first change makes epoch 2, as in Kafka 4.3.
 func newConsumerGroup(id string) *consumerGroup {
 	return &consumerGroup{
 		id: id, epoch: 1, targetEpoch: 1, homogeneous: true,
 		members: map[string]*consumerMember{}, target: map[string]*target{}, resolved: map[string]*resolvedRegex{},
 		statics: map[string]string{}, topics: map[string]subscribers{}, regexes: map[string]int{}, assignors: map[string]int{},
-		owners: map[uuid]map[int32]int32{}, classicBy: map[string]int{}, timers: map[string]*memberTimers{}, arrived: map[string]int{}, bytes: 1500 + 2*int64(len(id)),
+		owners: map[uuid]map[int32]int32{}, classicBy: map[string]int{}, timers: map[string]*memberTimers{}, arrived: map[string]int{}, bytes: consumerGroupBytes(id),
 	}
 }
 

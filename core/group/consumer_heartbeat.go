@@ -87,7 +87,7 @@ func (s *Shard) consumerHeartbeat(e ConsumerGroupHeartbeat) {
 
 // beatBytes is what the request makes a member weigh, roughly.
 func beatBytes(r *kmsg.ConsumerGroupHeartbeatRequest) int64 {
-	n := 700 + len(r.Group) + len(r.MemberID)
+	n := 700 + len(r.MemberID)
 	for _, t := range r.SubscribedTopicNames {
 		n += 16 + len(t)
 	}
@@ -103,7 +103,7 @@ func beatBytes(r *kmsg.ConsumerGroupHeartbeatRequest) int64 {
 func (s *Shard) consumerBeat(e ConsumerGroupHeartbeat) *apiError {
 	r := e.Request
 	joins := r.MemberEpoch == 0
-	if size := beatBytes(r); size > s.cfg.MaxMemberBytes || joins && s.full(size) {
+	if size := beatBytes(r); size > s.cfg.MaxMemberBytes || joins && s.full(size+consumerGroupBytes(r.Group)) {
 		s.note(slog.LevelWarn, "refused a member: it or the groups of its partition take too much memory", "group", strings.Clone(r.Group), "bytes", size)
 		return &apiError{codeGroupMaxSizeReached, "The groups of this partition take too much memory."}
 	}

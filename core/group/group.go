@@ -138,7 +138,10 @@ func newGroup(id string, st state, now int64) *group {
 }
 
 // size is what the group takes in memory beside its members, roughly.
-func (g *group) size() int64 { return 1000 + 2*int64(len(g.id)) }
+func (g *group) size() int64 { return groupBytes(g.id) }
+
+// groupBytes is the size of a group with this id.
+func groupBytes(id string) int64 { return 1000 + 2*int64(len(id)) }
 
 func (g *group) transition(st state, now int64) {
 	g.previous, g.state, g.stateTs = g.state, st, now

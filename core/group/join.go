@@ -92,6 +92,9 @@ func (s *Shard) joinGroup(e JoinGroup) {
 		s.refuseJoin(e, r.MemberID, codeUnknownMemberID)
 		return
 	}
+	if isNew {
+		size += groupBytes(r.Group)
+	}
 	if (isNew || g.members[r.MemberID] == nil) && s.full(size) {
 		s.note(slog.LevelWarn, "refused a member: the groups of this partition take too much memory", "group", strings.Clone(r.Group), "bytes", s.bytes(), "limit", s.cfg.MaxShardBytes)
 		s.refuseJoin(e, r.MemberID, codeGroupMaxSizeReached)
