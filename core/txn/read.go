@@ -4,7 +4,8 @@ package txn
 type Filter struct {
 	States      map[State]bool
 	ProducerIDs map[int64]bool
-	// MinDurationMs leaves out transactions that have been open no longer than this; negative for all.
+	// MinDurationMs leaves out transactions that have been open no longer than this; negative for all. As in Kafka a transactional id
+	// without a transaction counts from its start of -1, which is since 1970.
 	MinDurationMs int64
 	// Match judges the transactional id.
 	Match func(transactionalID string) bool
@@ -25,7 +26,7 @@ func (s *Shard) List(f Filter, nowMs int64, fn func(e *Entry)) {
 		switch {
 		case len(f.ProducerIDs) > 0 && !f.ProducerIDs[t.ProducerID],
 			f.States != nil && !f.States[t.State],
-			f.MinDurationMs >= 0 && (t.StartMs < 0 || nowMs-t.StartMs <= f.MinDurationMs),
+			f.MinDurationMs >= 0 && nowMs-t.StartMs <= f.MinDurationMs,
 			f.Match != nil && !f.Match(t.TransactionalID):
 			continue
 		}
