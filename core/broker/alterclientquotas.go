@@ -33,14 +33,8 @@ func (b *Broker) alterClientQuotas(c call, req *kmsg.AlterClientQuotasRequest) k
 		}
 		return resp
 	}
-	var errs []*metadata.Error
-	err := b.decide(alterTimeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, errs = metadata.AlterClientQuotas(im, alter)
-		if req.ValidateOnly {
-			return nil, nil
-		}
-		return records, nil
+	errs, err := decided(b, alterTimeoutMs, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
+		return metadata.AlterClientQuotas(im, alter)
 	})
 	first := map[metadata.QuotaEntity]int{}
 	answered := resp.Entries[:0]

@@ -17,11 +17,9 @@ func (b *Broker) alterPartitionReassignments(_ call, req *kmsg.AlterPartitionAss
 			moves = append(moves, metadata.Reassignment{Topic: t.Topic, Partition: p.Partition, Replicas: p.Replicas})
 		}
 	}
-	var results []*metadata.Error
 	fixed := req.Version >= 1 && !req.AllowReplicationFactorChange
-	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) (records []metadata.Record, _ error) {
-		records, results = metadata.DecideReassignments(im, b.rules, moves, fixed)
-		return records, nil
+	results, err := decided(b, req.TimeoutMillis, false, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
+		return metadata.DecideReassignments(im, b.rules, moves, fixed)
 	})
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = codeOf(err), messageOf(err)

@@ -47,11 +47,8 @@ func (b *Broker) alterUserScramCredentials(c call, req *kmsg.AlterUserSCRAMCrede
 		fail(kerr.ClusterAuthorizationFailed.Code, &text)
 		return resp
 	}
-	var results []metadata.AlterScramResult
-	err := b.decide(alterTimeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = metadata.AlterScramCredentials(im, alter)
-		return records, nil
+	results, err := decided(b, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterScramResult) {
+		return metadata.AlterScramCredentials(im, alter)
 	})
 	if err != nil {
 		fail(codeOf(err), messageOf(err))

@@ -199,6 +199,7 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 	resp := req.ResponseKind().(*kmsg.IncrementalAlterConfigsResponse)
 	errs := configErrors{}
 	var alter []metadata.AlterConfig
+	var resources []metadata.ConfigResource
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		a := metadata.AlterConfig{Resource: configResource(q.ResourceType, q.ResourceName)}
@@ -215,9 +216,9 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 			errs[a.Resource] = err
 			continue
 		}
-		alter = append(alter, a)
+		alter, resources = append(alter, a), append(resources, a.Resource)
 	}
-	b.decideConfigs(errs, len(alter), req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
+	b.decideConfigs(errs, resources, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
 		return metadata.IncrementalAlterConfigs(im, b.rules, alter)
 	})
 	for i := range req.Resources {
@@ -234,6 +235,7 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 	resp := req.ResponseKind().(*kmsg.AlterConfigsResponse)
 	errs := configErrors{}
 	var replace []metadata.ReplaceConfig
+	var resources []metadata.ConfigResource
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		a := metadata.ReplaceConfig{Resource: configResource(q.ResourceType, q.ResourceName)}
@@ -256,9 +258,9 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 			errs[a.Resource] = err
 			continue
 		}
-		replace = append(replace, a)
+		replace, resources = append(replace, a), append(resources, a.Resource)
 	}
-	b.decideConfigs(errs, len(replace), req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
+	b.decideConfigs(errs, resources, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
 		return metadata.AlterConfigs(im, b.rules, replace)
 	})
 	for i := range req.Resources {
@@ -271,30 +273,22 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 	return resp
 }
 
-// decideConfigs runs a change of configs and files its errors by resource.
-func (b *Broker) decideConfigs(errs configErrors, n int, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
-	if n == 0 {
+// decideConfigs runs a change of the resources' configs and files its errors by resource.
+func (b *Broker) decideConfigs(errs configErrors, resources []metadata.ConfigResource, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
+	if len(resources) == 0 {
 		return
 	}
-	var results []metadata.AlterConfigResult
-	err := b.decide(alterTimeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = fn(im)
-		if validateOnly {
-			return nil, nil
-		}
-		return records, nil
-	})
-	for i := range results {
-		switch {
-		case results[i].Err != nil:
-			errs[results[i].Resource] = results[i].Err
-		case err != nil:
-			errs[results[i].Resource] = err
+	results, err := decided(b, alterTimeoutMs, validateOnly, fn)
+	if err != nil {
+		b.log.Warn("a change of configs was not made", "error", err)
+		for _, r := range resources {
+			errs[r] = err
 		}
 	}
-	if err != nil && len(results) == 0 {
-		b.log.Warn("a change of configs was not decided", "error", err)
+	for i := range results {
+		if results[i].Err != nil {
+			errs[results[i].Resource] = results[i].Err
+		}
 	}
 }
 

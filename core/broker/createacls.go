@@ -35,11 +35,8 @@ func (b *Broker) createACLs(c call, req *kmsg.CreateACLsRequest) kmsg.Response {
 		})
 		at = append(at, i)
 	}
-	var errs []*metadata.Error
-	err := b.decide(alterTimeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, errs = metadata.CreateACLs(im, b.rules, acls)
-		return records, nil
+	errs, err := decided(b, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
+		return metadata.CreateACLs(im, b.rules, acls)
 	})
 	for k, i := range at {
 		r := &resp.Results[i]

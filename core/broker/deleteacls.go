@@ -25,11 +25,8 @@ func (b *Broker) deleteACLs(c call, req *kmsg.DeleteACLsRequest) kmsg.Response {
 			Principal: q.Principal, Host: q.Host, Operation: int8(q.Operation), Permission: int8(q.PermissionType),
 		})
 	}
-	var results []metadata.DeleteACLsResult
-	err := b.decide(alterTimeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = metadata.DeleteACLs(im, filters)
-		return records, nil
+	results, err := decided(b, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.DeleteACLsResult) {
+		return metadata.DeleteACLs(im, filters)
 	})
 	for i := range resp.Results {
 		r := &resp.Results[i]

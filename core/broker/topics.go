@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -20,6 +21,25 @@ func (b *Broker) decide(timeoutMs int32, fn func(im *metadata.Image) ([]metadata
 	return b.quorum.Do(ctx, fn)
 }
 
+// decided is decide for a decision that says more than its records, which validateOnly drops. What it said is read once it has said it: a
+// decision may still come after its time, while the request is being answered.
+func decided[R any](b *Broker, timeoutMs int32, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, R)) (R, error) {
+	var said atomic.Pointer[R]
+	err := b.decide(timeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
+		records, r := fn(im)
+		said.Store(&r)
+		if validateOnly {
+			return nil, nil
+		}
+		return records, nil
+	})
+	if r := said.Load(); r != nil {
+		return *r, err
+	}
+	var nothing R
+	return nothing, err
+}
+
 func (b *Broker) createTopics(c call, req *kmsg.CreateTopicsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
 	want := make([]metadata.CreateTopic, 0, len(req.Topics))
@@ -34,14 +54,8 @@ func (b *Broker) createTopics(c call, req *kmsg.CreateTopicsRequest) kmsg.Respon
 		}
 		want = append(want, t)
 	}
-	var results []metadata.CreateTopicResult
-	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = metadata.CreateTopics(im, b.rules, want)
-		if req.ValidateOnly {
-			return nil, nil
-		}
-		return records, nil
+	results, err := decided(b, req.TimeoutMillis, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.CreateTopicResult) {
+		return metadata.CreateTopics(im, b.rules, want)
 	})
 	if err != nil {
 		seen := map[string]bool{}
@@ -82,11 +96,8 @@ func (b *Broker) deleteTopics(c call, req *kmsg.DeleteTopicsRequest) kmsg.Respon
 	for i := range req.Topics {
 		refs = append(refs, metadata.TopicRef{Name: req.Topics[i].Topic, ID: req.Topics[i].TopicID})
 	}
-	var results []metadata.DeleteTopicResult
-	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = metadata.DeleteTopics(im, b.rules, refs)
-		return records, nil
+	results, err := decided(b, req.TimeoutMillis, false, func(im *metadata.Image) ([]metadata.Record, []metadata.DeleteTopicResult) {
+		return metadata.DeleteTopics(im, b.rules, refs)
 	})
 	if err != nil {
 		for _, r := range refs {
@@ -132,17 +143,11 @@ func (b *Broker) createPartitions(c call, req *kmsg.CreatePartitionsRequest) kms
 		}
 		want = append(want, p)
 	}
-	var results []metadata.CreatePartitionResult
-	err := b.decide(req.TimeoutMillis, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = metadata.CreatePartitions(im, b.rules, want)
-		if req.ValidateOnly {
-			return nil, nil
-		}
-		return records, nil
+	results, err := decided(b, req.TimeoutMillis, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.CreatePartitionResult) {
+		return metadata.CreatePartitions(im, b.rules, want)
 	})
 	if err != nil {
-		results = results[:0]
+		results = nil
 		for _, w := range want {
 			results = append(results, metadata.CreatePartitionResult{Topic: w.Topic, Err: &metadata.Error{Code: codeOf(err), Message: err.Error()}})
 		}
