@@ -163,7 +163,7 @@ func (w *world) carriedOut() []string {
 }
 
 func TestEventsAreRefusedUnlessTheShardServes(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	require.Equal(t, kerr.NotCoordinator.Code, w.Step(0, "a"))
 	w.gate = make(chan struct{})
 	w.OnElected(0, 5)
@@ -205,7 +205,7 @@ func TestEventsAreRefusedUnlessTheShardServes(t *testing.T) {
 }
 
 func TestNewsOfALoadingPartitionWaitsForTheLog(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	w.Tell(0, "nobody's")
 	w.log, w.gate = []string{"x", "y"}, make(chan struct{})
 	w.OnElected(0, 1)
@@ -219,7 +219,7 @@ func TestNewsOfALoadingPartitionWaitsForTheLog(t *testing.T) {
 }
 
 func TestFatesAreToldInTheOrderOfTheBatches(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	w.OnElected(0, 1)
 	w.saw("loaded 1")
 	for i := range 3 {
@@ -232,7 +232,7 @@ func TestFatesAreToldInTheOrderOfTheBatches(t *testing.T) {
 }
 
 func TestAFateOfAShardThatIsGoneIsDropped(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	w.OnElected(0, 1)
 	first := w.saw("loaded 1")
 	w.Step(0, "write a")
@@ -250,7 +250,7 @@ func TestAFateOfAShardThatIsGoneIsDropped(t *testing.T) {
 }
 
 func TestBehindABatchThatCouldNotBeAppendedNothingIsUntilTheShardKnows(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	w.full = map[uint64]error{2: errors.New("disk full")}
 	w.OnElected(0, 1)
 	w.saw("loaded 1")
@@ -271,7 +271,7 @@ func TestBehindABatchThatCouldNotBeAppendedNothingIsUntilTheShardKnows(t *testin
 }
 
 func TestResigningAmidAReloadIsTheLastWord(t *testing.T) {
-	w := build(t, SystemClock{})
+	w := build(t, SystemClock())
 	var once sync.Once
 	w.carried = func(effects []string) {
 		if slices.Contains(effects, "goodbye") { // of the shard that is to be loaded anew
@@ -285,7 +285,7 @@ func TestResigningAmidAReloadIsTheLastWord(t *testing.T) {
 }
 
 func TestResigningEndsALoad(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	w.gate = make(chan struct{})
 	w.OnElected(0, 1)
 	w.Tell(0, "of the first election")
@@ -405,7 +405,7 @@ func TestShardsAreWokenAtTheirDeadlines(t *testing.T) {
 }
 
 func TestManyAtOnceKeepTheOrder(t *testing.T) {
-	w := start(t, SystemClock{})
+	w := start(t, SystemClock())
 	w.OnElected(0, 1)
 	w.saw("loaded 1")
 	const writers, each = 8, 200

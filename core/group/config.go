@@ -134,7 +134,7 @@ func (c Config) WithDefaults() Config {
 		c.NewMemberSuffix = randomUUID
 	}
 	if c.Clock == nil {
-		c.Clock = coordinator.SystemClock{}
+		c.Clock = coordinator.SystemClock()
 	}
 	return c
 }

@@ -54,7 +54,7 @@ func (c Config) WithDefaults() Config {
 	def(&c.RetryMs, 100)
 	def(&c.MaxShardBytes, 256<<20)
 	if c.Clock == nil {
-		c.Clock = coordinator.SystemClock{}
+		c.Clock = coordinator.SystemClock()
 	}
 	return c
 }
