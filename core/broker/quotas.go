@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -30,8 +31,8 @@ type quotas struct {
 	ips   atomic.Pointer[ipQuotas]
 
 	mu      sync.Mutex
-	sensors map[quota.Scope]*sensor
-	arrived map[string]*sensor // connections, by "ip:", "listener:" or "broker"
+	sensors sensors[quota.Scope]
+	arrived sensors[string] // connections, by "ip:", "listener:" or "broker"
 }
 
 // ipQuotas are the connection_creation_rate of addresses; everyone is that of those without their own, NaN for none.
@@ -48,18 +49,53 @@ type sensor struct {
 	used   time.Time
 }
 
-// Sensors that were not used for sensorIdle are forgotten when there are more than maxSensors.
+// Sensors that were not used for sensorIdle are forgotten now and then when there are more than manySensors. There are never more than
+// maxSensors: then those go that were used longest ago.
 const (
-	maxSensors = 10_000
-	sensorIdle = 10 * time.Minute
+	manySensors = 10_000
+	maxSensors  = 100_000
+	sensorIdle  = 10 * time.Minute
 )
+
+// sensors are the sensors of one kind.
+type sensors[K comparable] struct {
+	all   map[K]*sensor
+	swept time.Time
+}
+
+// get returns the sensor for the key, made if need be.
+func (s *sensors[K]) get(key K, now time.Time, fresh func() *sensor) *sensor {
+	x := s.all[key]
+	if x == nil {
+		s.makeRoom(now)
+		x = fresh()
+		s.all[key] = x
+	}
+	x.used = now
+	return x
+}
+
+func (s *sensors[K]) makeRoom(now time.Time) {
+	forget := func(idle time.Duration) {
+		maps.DeleteFunc(s.all, func(_ K, x *sensor) bool { return now.Sub(x.used) >= idle })
+	}
+	if len(s.all) >= manySensors && now.Sub(s.swept) >= sensorIdle/10 {
+		s.swept = now
+		forget(sensorIdle)
+	}
+	if len(s.all) >= maxSensors {
+		for idle := sensorIdle; len(s.all) > maxSensors/2; idle /= 2 {
+			forget(idle)
+		}
+	}
+}
 
 func newQuotas(c *config.Broker) *quotas {
 	q := &quotas{
 		windows: int(c.QuotaWindows), window: time.Duration(c.QuotaWindowSeconds) * time.Second,
 		mutationWindows: int(c.ControllerQuotaWindows), mutationWindow: time.Duration(c.ControllerQuotaWindowSeconds) * time.Second,
 		listenerRates: map[string]float64{},
-		sensors:       map[quota.Scope]*sensor{}, arrived: map[string]*sensor{},
+		sensors:       sensors[quota.Scope]{all: map[quota.Scope]*sensor{}}, arrived: sensors[string]{all: map[string]*sensor{}},
 	}
 	q.setRate(c.MaxConnectionRate)
 	if len(c.Listeners) > 1 {
@@ -117,30 +153,12 @@ func (q *quotas) update(im *metadata.Image) {
 func (q *quotas) sensorFor(scope quota.Scope, now time.Time) *sensor {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := q.sensors[scope]
-	if s == nil {
-		s = &sensor{}
+	return q.sensors.get(scope, now, func() *sensor {
 		if scope.Kind == quota.Mutation {
-			s.bucket = quota.NewBucket(q.mutationWindows, q.mutationWindow)
-		} else {
-			s.rate = quota.NewRate(q.windows, q.window)
+			return &sensor{bucket: quota.NewBucket(q.mutationWindows, q.mutationWindow)}
 		}
-		forgetIdle(q.sensors, now)
-		q.sensors[scope] = s
-	}
-	s.used = now
-	return s
-}
-
-func forgetIdle[K comparable](m map[K]*sensor, now time.Time) {
-	if len(m) < maxSensors {
-		return
-	}
-	for k, s := range m {
-		if now.Sub(s.used) > sensorIdle {
-			delete(m, k)
-		}
-	}
+		return &sensor{rate: quota.NewRate(q.windows, q.window)}
+	})
 }
 
 // charge counts v for the client and returns how long it must be silent.
@@ -291,13 +309,7 @@ func setThrottle(resp kmsg.Response, ms int32) {
 // arrival counts a connection under a name and returns how long the limit wants to wait.
 func (q *quotas) arrival(name string, limit float64, now time.Time) (time.Duration, *sensor) {
 	q.mu.Lock()
-	s := q.arrived[name]
-	if s == nil {
-		s = &sensor{rate: quota.NewRate(q.windows, q.window)}
-		forgetIdle(q.arrived, now)
-		q.arrived[name] = s
-	}
-	s.used = now
+	s := q.arrived.get(name, now, func() *sensor { return &sensor{rate: quota.NewRate(q.windows, q.window)} })
 	q.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
