@@ -78,7 +78,7 @@ func (d *Dir) closeClean() (map[topicPartition]int64, error) {
 	return ends, err
 }
 
-// closing is the orderly close of one log, together with all others of a directory. From begin to finish it holds cleanMu and syncMu.
+// closing is the orderly close of one log, together with all others of a directory. From begin to finish it holds cleanMu and the syncs.
 type closing struct {
 	l   *Log
 	end int64
@@ -89,7 +89,7 @@ type closing struct {
 func (c *closing) begin(l *Log, s *settlement) error {
 	c.l = l
 	l.cleanMu.Lock()
-	l.syncMu.Lock()
+	l.holdSyncs()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.end = l.end.Load()
@@ -184,7 +184,7 @@ func (c *closing) finish(failed error) error {
 		return nil
 	}
 	defer l.cleanMu.Unlock()
-	defer l.syncMu.Unlock()
+	defer l.letSyncs()
 	if c.was {
 		return nil
 	}
@@ -205,8 +205,8 @@ func (c *closing) finish(failed error) error {
 func (l *Log) close() error {
 	l.cleanMu.Lock()
 	defer l.cleanMu.Unlock()
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
+	l.holdSyncs()
+	defer l.letSyncs()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {

@@ -34,6 +34,7 @@ type Dir struct {
 
 	files      clock        // open sealed segments
 	pinned     atomic.Int64 // files that are open to be written to
+	beside     bool         // two syncs of a file may run at the same time
 	indexes    clock        // indexes of sealed segments in memory
 	decompress chan struct{}
 
@@ -99,6 +100,9 @@ func OpenDir(path string, opts Options) (*Dir, error) {
 
 // open reads what is in the directory, once it is locked.
 func (d *Dir) open() (err error) {
+	if b, ok := d.fs.(besideFS); ok {
+		d.beside = b.SyncsBeside()
+	}
 	if g, ok := d.fs.(groupFS); ok {
 		if d.syncer.group, err = g.OpenGroup(d.path); err != nil {
 			return err

@@ -46,7 +46,7 @@
 //
 // # Locks
 //
-// In this order: Log.mu (append, roll, truncate; held for offset assignment and one write, never for a sync), then
-// the small locks below it (segment, index, clock). Readers take no lock of the log: they work on an immutable list
+// In this order: the syncs of a log, which truncating, closing and moving hold off (see syncTurns), Log.mu (append, roll, truncate; held for
+// offset assignment and one write, never for a sync), then the small locks below it (segment, index, clock). Readers take no lock of the log: they work on an immutable list
 // of segments and published sizes, and repeat when a truncation ran meanwhile.
 package log

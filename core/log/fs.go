@@ -39,6 +39,13 @@ type File interface {
 	Size() (int64, error)
 }
 
+// besideFS is an FS that may have two syncs of one file run at the same time, each through a descriptor of its own.
+type besideFS interface {
+	// SyncsBeside says that each of the two waits for all that was written before it was called, whoever writes it to the disk, and tells of
+	// what could not be written even when the other did before.
+	SyncsBeside() bool
+}
+
 // preallocator is a File that can reserve room on the disk without changing its size (preallocate=true). Truncate gives back
 // what was not used.
 type preallocator interface {

@@ -29,6 +29,9 @@ func fdatasync(f *os.File) error {
 	return os.NewSyscallError("fdatasync", serr)
 }
 
+// SyncsBeside is true since Linux 4.18: an error is kept for each open descriptor, and for those to come while nobody was told of it.
+func (osFS) SyncsBeside() bool { return kernelAtLeast(4, 18) }
+
 // SyncTree makes all that is in the file system durable with one call, where that is known to be as good as syncing each file: on
 // others (network, FUSE) syncfs may stop short of the server.
 func (osFS) SyncTree(name string) (done bool, err error) {

@@ -62,10 +62,11 @@ type Log struct {
 	unsyncedIdx []*segment
 	appendTime  int64 // last LogAppendTime given; the clock may step back, the log does not
 
-	// Of the syncer. syncMu is taken before mu.
-	syncMu  sync.Mutex
-	syncing []dirtyFile
-	queued  atomic.Bool
+	// Of the syncer. What each lane syncs is its own while it does; the rest is guarded by mu.
+	turns     syncTurns
+	syncEnded sync.Cond // on mu: a sync ended, or somebody holds them no longer
+	syncing   [2][]dirtyFile
+	queued    atomic.Bool
 
 	waitMu  sync.Mutex
 	waiters []waiter
@@ -81,6 +82,7 @@ func (d *Dir) newLog(topic string, partition int32, cfg *Config, configured bool
 	l := &Log{d: d, topic: topic, partition: partition, id: folderName(topic, partition), epochs: &epochCache{}}
 	name := l.id
 	l.name.Store(&name)
+	l.syncEnded.L = &l.mu
 	l.cfg.Store(cfg)
 	l.configured.Store(configured)
 	l.hw.Store(-1)

@@ -81,6 +81,8 @@ type memNode struct {
 	journal []memWrite
 	mod     time.Time
 	sub     *memDir // of a folder
+	// losses counts the writes that the disk has refused behind everybody's back, and told those that a descriptor was told of.
+	losses, told int
 }
 
 // memWrite is a write, or a truncation when data is nil.
@@ -89,7 +91,10 @@ type memWrite struct {
 	data []byte
 }
 
-var errInjected = errors.New("injected failure")
+var (
+	errInjected = errors.New("injected failure")
+	errLost     = errors.New("input/output error")
+)
 
 // sectorSize is the unit that a disk writes at once.
 const sectorSize = 512
@@ -233,7 +238,20 @@ func (m *memFS) OpenFile(name string, flag int) (File, error) {
 		n.data = nil
 		n.journal = append(n.journal, memWrite{})
 	}
-	return &memFile{m, n, name}, nil
+	f := &memFile{m: m, n: n, name: name, seen: n.told}
+	return f, nil
+}
+
+// lose has the disk refuse what was written to a file and not synced, as it does in the background: the page cache has it still, and takes it
+// for written. Each open descriptor is told once, by its next sync, and one that is opened while nobody was. Call with mu held.
+func (m *memFS) lose(name string) {
+	d, base, err := m.dir(name)
+	if err != nil || d.now[base] == nil {
+		return
+	}
+	n := d.now[base]
+	n.losses++
+	n.journal = nil
 }
 
 func (m *memFS) ReadDir(name string) ([]fs.DirEntry, error) {
@@ -376,6 +394,8 @@ func (m *memFS) SyncTree(name string) (done bool, err error) {
 	return true, nil
 }
 
+func (m *memFS) SyncsBeside() bool { return true }
+
 // memGroup syncs all that is in the file system.
 type memGroup struct{ m *memFS }
 
@@ -447,6 +467,7 @@ type memFile struct {
 	m    *memFS
 	n    *memNode
 	name string
+	seen int // of n.losses
 }
 
 func (f *memFile) ReadAt(p []byte, pos int64) (int, error) {
@@ -514,6 +535,13 @@ func (f *memFile) Sync() error {
 	skip, err := f.m.syncOp("sync "+strings.TrimLeft(filepath.Base(f.name), "0123456789"), f.name)
 	if err != nil || skip {
 		return err
+	}
+	if f.seen < f.n.losses {
+		f.seen, f.n.told = f.n.losses, f.n.losses
+		return errLost
+	}
+	if f.n.losses > 0 {
+		return nil // what it has lost it does not write again
 	}
 	f.n.durable, f.n.journal = slices.Clone(f.n.data), nil
 	return nil

@@ -168,6 +168,9 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 		if !swapped {
 			dir := to.dirPath()
 			_ = to.close()
+			if ds.ctx.Err() != nil {
+				return // the directories are being closed: by the folder the next opening knows of the move
+			}
 			if rerr := m.to.fs.RemoveAll(dir); rerr != nil {
 				m.to.log.Warn("cannot remove a partial copy", "folder", dir, "err", rerr)
 			}
@@ -177,10 +180,18 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 	m.future = to
 	ds.mu.Unlock()
 	buf := make([]byte, 0, copyChunk)
-	for to.EndOffset() < from.EndOffset() {
-		if buf, err = m.copy(to, from, from.EndOffset(), buf); err != nil {
+	for {
+		piece, err := ds.pace.wait(m.ctx)
+		if err != nil {
+			return errMoveCanceled
+		}
+		if to.EndOffset() >= from.EndOffset() {
+			break
+		}
+		if buf, err = m.copy(to, from, from.EndOffset(), piece, buf); err != nil {
 			return err
 		}
+		ds.pace.copied(len(buf), time.Now())
 	}
 	return owner.SwapLog(func() (*Log, error) {
 		// Retention and compaction must not change what is copied; nobody appends.
@@ -192,7 +203,7 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 			}
 		}()
 		for to.EndOffset() < from.EndOffset() {
-			if buf, err = m.copy(to, from, from.EndOffset(), buf); err != nil {
+			if buf, err = m.copy(to, from, from.EndOffset(), copyChunk, buf); err != nil {
 				return nil, err
 			}
 		}
@@ -218,15 +229,15 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 	})
 }
 
-// copy copies some batches. What compaction left out between them stays out.
-func (m *Move) copy(to, from *Log, upTo int64, buf []byte) ([]byte, error) {
+// copy copies some batches, of about as many bytes. What compaction left out between them stays out.
+func (m *Move) copy(to, from *Log, upTo int64, bytes int, buf []byte) ([]byte, error) {
 	if m.ctx.Err() != nil {
 		return buf, errMoveCanceled
 	}
 	at := max(to.EndOffset(), from.StartOffset())
-	out, err := from.Read(buf[:0], at, copyChunk, upTo, true)
+	out, err := from.Read(buf[:0], at, bytes, upTo, true)
 	if errors.Is(err, ErrOffsetOutOfRange) {
-		return buf, nil // retention was faster: again from the new start
+		return buf[:0], nil // retention was faster: again from the new start
 	}
 	if err != nil {
 		return buf, err
@@ -337,7 +348,7 @@ func (d *Dir) adopt(l *Log) error {
 	d.creating[tp] = true
 	d.mu.Unlock()
 	// The syncer reads the folder's name under this lock.
-	l.syncMu.Lock()
+	l.holdSyncs()
 	l.mu.Lock()
 	from := l.dirPath()
 	err := d.fs.Rename(from, d.file(l.id))
@@ -346,7 +357,7 @@ func (d *Dir) adopt(l *Log) error {
 		err = d.fs.SyncDir(d.path)
 	}
 	l.mu.Unlock()
-	l.syncMu.Unlock()
+	l.letSyncs()
 	d.mu.Lock()
 	delete(d.creating, tp)
 	if err == nil {

@@ -58,6 +58,7 @@ type segment struct {
 	// Of the file, guarded by fmu. The file opens when it is first needed and, unless pinned, closes again by the clock.
 	fmu    sync.Mutex
 	f      File
+	twin   File // a second descriptor of f for a second sync, counted as pinned; nil until there is one
 	refs   int
 	pinned bool   // written to and perhaps not synced: stays open
 	closed bool   // no new references
@@ -138,6 +139,7 @@ func (s *segment) release() {
 		_ = f.Close() // read only
 	}
 	s.stale = nil
+	s.closeTwin()
 	if s.closed && s.f != nil {
 		_ = s.f.Close() // everything that mattered was synced
 		s.f = nil
@@ -180,9 +182,37 @@ func (s *segment) unpin() {
 		return
 	}
 	s.setPinned(false)
+	s.closeTwin()
 	if s.f != nil && !s.closed {
 		s.l.d.files.add(s.fitem, 1)
 	}
+}
+
+// second returns a second descriptor of a segment that is pinned, for a sync beside one through the first. It stays open as long as the
+// segment is pinned.
+func (s *segment) second() (File, error) {
+	s.fmu.Lock()
+	defer s.fmu.Unlock()
+	if s.twin != nil {
+		return s.twin, nil
+	}
+	f, err := s.l.d.fs.OpenFile(s.path(suffixLog), os.O_RDWR)
+	if err != nil {
+		return nil, fmt.Errorf("open segment once more: %w", err)
+	}
+	s.twin = f
+	s.l.d.pinned.Add(1)
+	return f, nil
+}
+
+// closeTwin closes the second descriptor once nobody uses the segment or writes to it. Call with fmu held.
+func (s *segment) closeTwin() {
+	if s.twin == nil || s.pinned || s.refs > 0 {
+		return
+	}
+	_ = s.twin.Close() // what was written was written through the first
+	s.twin = nil
+	s.l.d.pinned.Add(-1)
 }
 
 // tryClose is the clock's eviction.
@@ -207,6 +237,7 @@ func (s *segment) close() error {
 	defer s.fmu.Unlock()
 	s.closed = true
 	s.setPinned(false)
+	s.closeTwin()
 	if s.refs == 0 && s.f != nil {
 		err := s.f.Close()
 		s.f = nil

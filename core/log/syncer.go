@@ -42,9 +42,13 @@ func newSyncer(d *Dir) *syncer {
 
 // kick queues a log. It does not block and, at steady state, does not allocate.
 func (s *syncer) kick(l *Log) {
-	if !l.queued.CompareAndSwap(false, true) {
-		return
+	if l.queued.CompareAndSwap(false, true) {
+		s.push(l)
 	}
+}
+
+// push queues a log that counts as queued.
+func (s *syncer) push(l *Log) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -126,10 +130,7 @@ func (s *syncer) work() {
 		}
 		s.mu.Unlock()
 
-		l.syncMu.Lock()
-		l.queued.Store(false) // from here on, appends queue the log again
-		_ = l.syncNow()       // a failure fails the directory and everyone who waits
-		l.syncMu.Unlock()
+		_ = l.syncInTurn() // a failure fails the directory and everyone who waits
 	}
 }
 
@@ -152,59 +153,144 @@ type dirtyFile struct {
 // syncRun is a sync of a log, between its beginning and its end.
 type syncRun struct {
 	l                  *Log
-	target, gen        int64 // end and truncations when it began
-	sealed             int   // of l.syncing, the first ones
+	target             int64 // the end when it began
+	lane               int   // of l.turns
+	held               bool  // the caller holds the syncs: it took no lane
+	files              []dirtyFile
+	sealed             int // of files, the first ones
 	newFile, newFolder bool
 }
 
 // nothing says that there is nothing to be written.
-func (r *syncRun) nothing() bool { return len(r.l.syncing) == 0 && !r.newFile }
+func (r *syncRun) nothing() bool { return len(r.files) == 0 && !r.newFile }
 
-// syncNow makes everything durable that was appended before the call. Call with syncMu held.
+// holdSyncs waits until no sync runs and keeps them off until letSyncs. It is taken before mu, and after cleanMu.
+func (l *Log) holdSyncs() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.turns.want(); !l.turns.hold(); {
+		l.syncEnded.Wait()
+	}
+}
+
+// tryHoldSyncs is holdSyncs unless a sync runs or somebody else holds them.
+func (l *Log) tryHoldSyncs() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.turns.wanted > 0 || !l.turns.idle() {
+		return false
+	}
+	l.turns.want()
+	return l.turns.hold()
+}
+
+// letSyncs ends holdSyncs.
+func (l *Log) letSyncs() {
+	l.mu.Lock()
+	l.turns.letGo()
+	again := l.nextTurn()
+	l.mu.Unlock()
+	if again {
+		l.d.syncer.push(l)
+	}
+}
+
+// nextTurn wakes those who wait to hold the syncs, and says whether the log is to be queued. Call with mu held.
+func (l *Log) nextTurn() (again bool) {
+	l.syncEnded.Broadcast()
+	return l.turns.due()
+}
+
+// syncInTurn makes everything durable that was appended before the call, or leaves that to the syncs that run: the log is queued again then.
+func (l *Log) syncInTurn() error {
+	r, ok, err := l.beginSync(false)
+	if !ok || err != nil {
+		return err
+	}
+	return l.runSync(&r)
+}
+
+// syncNow makes everything durable that was appended before the call. The caller holds the syncs.
 func (l *Log) syncNow() error {
-	r, err := l.beginSync()
+	r, _, err := l.beginSync(true)
 	if err != nil {
 		return err
 	}
+	return l.runSync(&r)
+}
+
+func (l *Log) runSync(r *syncRun) (err error) {
 	if !r.nothing() {
 		began := time.Now()
-		err = l.syncFiles(&r)
+		err = l.syncFiles(r)
 		if l.d.opts.OnSync != nil {
 			l.d.opts.OnSync(time.Since(began), err)
 		}
 	}
-	return l.endSync(&r, err)
+	return l.endSync(r, err)
 }
 
-// beginSync notes what is to be synced, in l.syncing too. Call with syncMu held, until endSync.
-func (l *Log) beginSync() (syncRun, error) {
+// beginSync notes what is to be synced, until endSync. held says that the caller holds the syncs. Otherwise ok is false when the sync has
+// to wait for others: they see to it.
+func (l *Log) beginSync(held bool) (r syncRun, ok bool, err error) {
 	if err := l.d.failure(); err != nil {
 		l.wakeAll(err)
-		return syncRun{}, err
+		return syncRun{}, false, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return syncRun{}, ErrClosed
+		return syncRun{}, false, ErrClosed
 	}
-	r := syncRun{l: l, target: l.end.Load(), gen: l.truncations.Load(), newFile: l.newFile, newFolder: l.newFolder}
-	l.syncing = append(l.syncing[:0], l.dirtySealed...)
-	r.sealed = len(l.syncing)
+	r = syncRun{l: l, held: held, newFile: l.newFile, newFolder: l.newFolder}
+	f := l.activeFile
+	if !held {
+		if l.turns.running() && !l.activeDirty && len(l.dirtySealed) == 0 && !l.newFile {
+			l.queued.Store(false) // what there is is being synced: whoever waits for it is told at the end of that
+			return syncRun{}, false, nil
+		}
+		plain := l.plain()
+		if l.turns.mayJoin(plain) {
+			if f, err = l.active.second(); err != nil {
+				l.turns.putOff() // it may be that no more files can be opened
+				return syncRun{}, false, nil
+			}
+		}
+		if r.lane, ok = l.turns.begin(plain); !ok {
+			return syncRun{}, false, nil
+		}
+		if r.lane == 0 {
+			f = l.activeFile
+		}
+		l.queued.Store(false) // from here on, appends queue the log again
+	}
+	r.target = l.end.Load()
+	r.files = append(l.syncing[r.lane][:0], l.dirtySealed...)
+	r.sealed = len(r.files)
 	l.dirtySealed, l.newFile, l.newFolder = l.dirtySealed[:0], false, false
 	if l.activeDirty {
-		l.syncing = append(l.syncing, dirtyFile{l.active, l.activeFile})
+		r.files = append(r.files, dirtyFile{l.active, f})
 		l.activeDirty = false
 	}
-	for _, df := range l.syncing {
+	l.syncing[r.lane] = r.files
+	for _, df := range r.files {
 		df.s.hold()
 	}
 	l.unflushed = 0
-	return r, nil
+	return r, true, nil
+}
+
+// plain is the active segment when it is all that a sync would have to make durable, and nil otherwise. See syncTurns. Call with mu held.
+func (l *Log) plain() *segment {
+	if !l.d.beside || !l.activeDirty || len(l.dirtySealed) > 0 || l.newFile || l.newFolder {
+		return nil
+	}
+	return l.active
 }
 
 // syncFiles syncs one file after the other.
 func (l *Log) syncFiles(r *syncRun) error {
-	for _, df := range l.syncing {
+	for _, df := range r.files {
 		if err := df.f.Sync(); err != nil {
 			return fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
 		}
@@ -222,37 +308,41 @@ func (l *Log) syncFiles(r *syncRun) error {
 
 // endSync tells what became of it.
 func (l *Log) endSync(r *syncRun, err error) error {
-	for i, df := range l.syncing {
+	for i, df := range r.files {
 		df.s.release()
 		if i < r.sealed && err == nil {
 			df.s.unpin()
 		}
 	}
-	clear(l.syncing)
+	clear(r.files)
 	if err != nil {
 		err = l.d.broken(err) // a sync that found the disk full has lost what it was to write
 		l.wakeAll(err)
-		return err
+	} else if err = l.d.failure(); err != nil {
+		l.wakeAll(err) // of the sync beside it, perhaps
 	}
 	l.mu.Lock()
-	l.lastFlush = l.d.nowMs()
-	if l.truncations.Load() != r.gen {
-		// What was synced may have been cut off meanwhile; the next sync says how far the log is durable.
-		l.mu.Unlock()
-		l.d.syncer.kick(l)
-		return nil
+	if !r.held {
+		l.turns.end(r.lane)
 	}
-	advanced := r.target > l.synced.Load()
-	if advanced {
-		l.synced.Store(r.target)
+	again := !r.held && l.nextTurn()
+	advanced := false
+	if err == nil { // truncations keep syncs off: what was synced is still there
+		l.lastFlush = l.d.nowMs()
+		if advanced = r.target > l.synced.Load(); advanced {
+			l.synced.Store(r.target)
+		}
+		l.unpinCrowded()
 	}
-	l.unpinCrowded()
 	l.mu.Unlock()
+	if again {
+		l.d.syncer.push(l)
+	}
 	if advanced {
 		l.wake(r.target)
 		l.notify()
 	}
-	return nil
+	return err
 }
 
 // syncFolder makes a new partition's folder durable; creating it left that to the first sync, so that creating many is quick.
@@ -271,8 +361,8 @@ func (l *Log) Sync() error {
 	if err := l.check(); err != nil {
 		return err
 	}
-	l.syncMu.Lock()
-	defer l.syncMu.Unlock()
+	l.holdSyncs()
+	defer l.letSyncs()
 	return l.syncNow()
 }
 

@@ -31,14 +31,14 @@ func (s *syncer) syncGroup() {
 	late := s.grouped[:0]
 	work := false
 	for _, l := range s.grouped {
-		if !l.syncMu.TryLock() { // somebody syncs it already
+		if !l.tryHoldSyncs() { // somebody syncs it already
 			late = append(late, l)
 			continue
 		}
 		l.queued.Store(false) // from here on, appends queue the log again
-		r, err := l.beginSync()
+		r, _, err := l.beginSync(true)
 		if err != nil {
-			l.syncMu.Unlock()
+			l.letSyncs()
 			continue
 		}
 		s.runs = append(s.runs, r)
@@ -56,13 +56,10 @@ func (s *syncer) syncGroup() {
 		r := &s.runs[i]
 		l := r.l
 		_ = l.endSync(r, l.settleRun(r, err)) // a failure fails the directory and everyone who waits
-		l.syncMu.Unlock()
+		l.letSyncs()
 	}
 	for _, l := range late {
-		l.syncMu.Lock()
-		l.queued.Store(false)
-		_ = l.syncNow()
-		l.syncMu.Unlock()
+		_ = l.syncInTurn()
 	}
 	clear(s.grouped)
 	clear(s.runs)
@@ -76,7 +73,7 @@ func (l *Log) settleRun(r *syncRun, err error) error {
 	case err != nil:
 		return l.syncFiles(r)
 	}
-	for _, df := range l.syncing {
+	for _, df := range r.files {
 		if err := l.d.syncer.group.Check(df.f); err != nil {
 			return fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
 		}

@@ -32,9 +32,8 @@ const (
 // OpenGroup returns nil unless the file system keeps one journal for all files, and syncfs tells of all errors: since Linux 5.8 of those
 // of files, since 5.17 of those of the file system itself.
 func (osFS) OpenGroup(name string) (fileGroup, error) {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil || !atLeast(unix.ByteSliceToString(u.Release[:]), 5, 17) {
-		return nil, nil //nolint:nilerr // one by one, then
+	if !kernelAtLeast(5, 17) {
+		return nil, nil // one by one, then
 	}
 	dir, err := openPlain(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -48,6 +47,12 @@ func (osFS) OpenGroup(name string) (fileGroup, error) {
 		return nil, dir.Close() // one by one, then
 	}
 	return &mountGroup{dir: dir, meminfo: m, buf: make([]byte, 4096)}, nil
+}
+
+// kernelAtLeast says whether the machine runs a version of Linux or a later one; false when that cannot be told.
+func kernelAtLeast(major, minor int) bool {
+	var u unix.Utsname
+	return unix.Uname(&u) == nil && atLeast(unix.ByteSliceToString(u.Release[:]), major, minor)
 }
 
 // atLeast says whether a kernel's release is of a version or later.

@@ -90,11 +90,11 @@ func (l *Log) truncate(fn func() error, offset, reset int64) error {
 			return err
 		}
 	}
-	l.syncMu.Lock()
+	l.holdSyncs()
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
-		l.syncMu.Unlock()
+		l.letSyncs()
 		return ErrClosed
 	}
 	l.truncations.Add(1)
@@ -111,7 +111,7 @@ func (l *Log) truncate(fn func() error, offset, reset int64) error {
 	if err == nil {
 		err = l.syncNow()
 	}
-	l.syncMu.Unlock()
+	l.letSyncs()
 	l.resetAt.Store(NoOffset)
 	if err == nil && l.start.Load() != start {
 		// A start past the end of what is written from now on would have the next opening throw that away.
