@@ -33,7 +33,7 @@ func (b *Broker) alterClientQuotas(c call, req *kmsg.AlterClientQuotasRequest) k
 		}
 		return resp
 	}
-	errs, err := decided(b, alterTimeoutMs, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
+	errs, err := decided(c, alterTimeoutMs, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
 		return metadata.AlterClientQuotas(im, alter)
 	})
 	first := map[metadata.QuotaEntity]int{}

@@ -7,7 +7,7 @@ import (
 )
 
 // alterPartitionReassignments moves partitions to other brokers, or cancels moves (KIP-455).
-func (b *Broker) alterPartitionReassignments(_ call, req *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
+func (b *Broker) alterPartitionReassignments(c call, req *kmsg.AlterPartitionAssignmentsRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
 	var moves []metadata.Reassignment
@@ -18,7 +18,7 @@ func (b *Broker) alterPartitionReassignments(_ call, req *kmsg.AlterPartitionAss
 		}
 	}
 	fixed := req.Version >= 1 && !req.AllowReplicationFactorChange
-	results, err := decided(b, req.TimeoutMillis, false, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
+	results, err := decided(c, req.TimeoutMillis, false, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
 		return metadata.DecideReassignments(im, b.rules, moves, fixed)
 	})
 	if err != nil {

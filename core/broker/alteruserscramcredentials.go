@@ -47,7 +47,7 @@ func (b *Broker) alterUserScramCredentials(c call, req *kmsg.AlterUserSCRAMCrede
 		fail(kerr.ClusterAuthorizationFailed.Code, &text)
 		return resp
 	}
-	results, err := decided(b, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterScramResult) {
+	results, err := decided(c, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterScramResult) {
 		return metadata.AlterScramCredentials(im, alter)
 	})
 	if err != nil {

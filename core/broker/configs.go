@@ -218,7 +218,7 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 		}
 		alter, resources = append(alter, a), append(resources, a.Resource)
 	}
-	b.decideConfigs(errs, resources, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
+	b.decideConfigs(c, errs, resources, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
 		return metadata.IncrementalAlterConfigs(im, b.rules, alter)
 	})
 	for i := range req.Resources {
@@ -260,7 +260,7 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 		}
 		replace, resources = append(replace, a), append(resources, a.Resource)
 	}
-	b.decideConfigs(errs, resources, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
+	b.decideConfigs(c, errs, resources, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult) {
 		return metadata.AlterConfigs(im, b.rules, replace)
 	})
 	for i := range req.Resources {
@@ -274,11 +274,11 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 }
 
 // decideConfigs runs a change of the resources' configs and files its errors by resource.
-func (b *Broker) decideConfigs(errs configErrors, resources []metadata.ConfigResource, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
+func (b *Broker) decideConfigs(c call, errs configErrors, resources []metadata.ConfigResource, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, []metadata.AlterConfigResult)) {
 	if len(resources) == 0 {
 		return
 	}
-	results, err := decided(b, alterTimeoutMs, validateOnly, fn)
+	results, err := decided(c, alterTimeoutMs, validateOnly, fn)
 	if err != nil {
 		b.log.Warn("a change of configs was not made", "error", err)
 		for _, r := range resources {

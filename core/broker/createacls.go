@@ -35,7 +35,7 @@ func (b *Broker) createACLs(c call, req *kmsg.CreateACLsRequest) kmsg.Response {
 		})
 		at = append(at, i)
 	}
-	errs, err := decided(b, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
+	errs, err := decided(c, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []*metadata.Error) {
 		return metadata.CreateACLs(im, b.rules, acls)
 	})
 	for k, i := range at {

@@ -25,7 +25,7 @@ func (b *Broker) deleteACLs(c call, req *kmsg.DeleteACLsRequest) kmsg.Response {
 			Principal: q.Principal, Host: q.Host, Operation: int8(q.Operation), Permission: int8(q.PermissionType),
 		})
 	}
-	results, err := decided(b, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.DeleteACLsResult) {
+	results, err := decided(c, alterTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.DeleteACLsResult) {
 		return metadata.DeleteACLs(im, filters)
 	})
 	for i := range resp.Results {

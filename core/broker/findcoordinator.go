@@ -56,7 +56,7 @@ func (b *Broker) coordinatorFor(c call, kind int8, key string) kmsg.FindCoordina
 	}
 	mt := b.image().Topic(topic)
 	if mt == nil {
-		if errs := b.autoCreate([]string{topic}); errs[topic] != nil {
+		if errs := b.autoCreate(c, []string{topic}); errs[topic] != nil {
 			b.log.Warn("cannot create the topic of a coordinator", "topic", topic, "error", errs[topic])
 			return fail(kerr.CoordinatorNotAvailable, notAvailable)
 		}

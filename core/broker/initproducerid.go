@@ -28,6 +28,7 @@ func (b *Broker) initProducerID(c call, r kmsg.Request) {
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
 	defer cancel()
+	defer c.uncounted()() // it may wait for a block of ids
 	if req.TransactionalID != nil {
 		b.txns.InitProducerID(ctx, txn.InitProducerID{
 			TransactionalID: *req.TransactionalID, TimeoutMs: req.TransactionTimeoutMillis,

@@ -1,10 +1,8 @@
 package broker
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -68,7 +66,7 @@ func (b *Broker) metadata(c call, req *kmsg.MetadataRequest) kmsg.Response {
 		}
 	}
 	if len(missing) > 0 {
-		b.metadataMissing(req, resp, missing)
+		b.metadataMissing(c, req, resp, missing)
 	}
 	return resp
 }
@@ -90,11 +88,11 @@ func refusedMetadata(req *kmsg.MetadataRequest) kmsg.Response {
 }
 
 // metadataMissing answers for topics that do not exist: it creates them when client and broker allow it.
-func (b *Broker) metadataMissing(req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse, names []string) {
+func (b *Broker) metadataMissing(c call, req *kmsg.MetadataRequest, resp *kmsg.MetadataResponse, names []string) {
 	create := req.Version < 4 || req.AllowAutoTopicCreation
 	errs := map[string]*metadata.Error{}
 	if create && b.set.autoCreate {
-		errs = b.autoCreate(names)
+		errs = b.autoCreate(c, names)
 	}
 	im := b.image()
 	for _, name := range names {
@@ -160,8 +158,11 @@ func offline(im *metadata.Image, p *metadata.Partition) []int32 {
 	return out
 }
 
+// autoCreateTimeoutMs is how long a request may wait for topics that it makes by the way.
+const autoCreateTimeoutMs = 10_000
+
 // autoCreate creates topics with the broker's defaults and returns the errors of those it could not.
-func (b *Broker) autoCreate(names []string) map[string]*metadata.Error {
+func (b *Broker) autoCreate(c call, names []string) map[string]*metadata.Error {
 	var want []metadata.CreateTopic
 	for _, name := range names {
 		if metadata.ValidateTopicName(name) == nil {
@@ -172,13 +173,8 @@ func (b *Broker) autoCreate(names []string) map[string]*metadata.Error {
 	if len(want) == 0 {
 		return errs
 	}
-	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Second)
-	defer cancel()
-	var results []metadata.CreateTopicResult
-	err := b.quorum.Do(ctx, func(im *metadata.Image) ([]metadata.Record, error) {
-		var records []metadata.Record
-		records, results = metadata.CreateTopics(im, b.rules, want)
-		return records, nil
+	results, err := decided(c, autoCreateTimeoutMs, false, func(im *metadata.Image) ([]metadata.Record, []metadata.CreateTopicResult) {
+		return metadata.CreateTopics(im, b.rules, want)
 	})
 	if err != nil {
 		b.log.Warn("automatic topic creation failed", "topics", names, "error", err)

@@ -84,7 +84,7 @@ func (c *produceCall) join() *produceTxn {
 	if len(parts) == 0 {
 		return t
 	}
-	for i, code := range c.b.joinTxn(string(c.req.TransactionalID), producer, epoch, parts, support) {
+	for i, code := range c.call().joinTxn(string(c.req.TransactionalID), producer, epoch, parts, support) {
 		t.errs[slots[i]] = joinError(code, support)
 	}
 	return t

@@ -192,8 +192,8 @@ func (q *quotas) longestRequestThrottle() time.Duration { return q.window }
 
 // The request_percentage quota holds the time that a client's requests take of this process to a share of it, 100 for one processor. As in
 // Kafka that is the time of handling and of the network: from the moment a request goes to its handler until the handler returns (spend), and what
-// the server spends on frames and answers, the reading of the log for a fetch among it (answered). Waiting for a peer, a long poll or a
-// group is not in it. An answer that is given at once says what its own request cost.
+// the server spends on frames and answers, the reading of the log for a fetch among it (answered). Waiting for a peer, a long poll, a
+// group or the metadata quorum is not in it (uncounted). An answer that is given at once says what its own request cost.
 
 // spend counts the time since the connection's request began to be handled, or since the last call. Only the reader goroutine may call it.
 func (b *Broker) spend(c *server.Conn, clientID string) {
@@ -207,6 +207,18 @@ func (b *Broker) spend(c *server.Conn, clientID string) {
 	if d := b.quotas.charge(s, clientID, quota.Request, percentage(took), now); d > 0 {
 		b.throttle(c, min(d, b.quotas.longestRequestThrottle()))
 	}
+}
+
+// uncounted is called before a handler waits for others, for the metadata quorum or for a transaction to have its partitions, and what it
+// returns afterwards: as in Kafka, where no handler waits for them, the time between is not the client's. Only the reader goroutine may call
+// them.
+func (c call) uncounted() (counted func()) {
+	s, ok := c.r.Conn.Value.(*session)
+	if !ok || s.handlingSince.IsZero() {
+		return func() {}
+	}
+	from := time.Now()
+	return func() { s.handlingSince = s.handlingSince.Add(time.Since(from)) }
 }
 
 // answered is told of each request whose answer was written.

@@ -14,18 +14,19 @@ import (
 )
 
 // decide runs a decision on the quorum within a request's timeout.
-func (b *Broker) decide(timeoutMs int32, fn func(im *metadata.Image) ([]metadata.Record, error)) error {
+func (c call) decide(timeoutMs int32, fn func(im *metadata.Image) ([]metadata.Record, error)) error {
+	defer c.uncounted()()
 	d := time.Duration(max(timeoutMs, 1000)) * time.Millisecond
-	ctx, cancel := context.WithTimeout(b.ctx, d)
+	ctx, cancel := context.WithTimeout(c.b.ctx, d)
 	defer cancel()
-	return b.quorum.Do(ctx, fn)
+	return c.b.quorum.Do(ctx, fn)
 }
 
 // decided is decide for a decision that says more than its records, which validateOnly drops. What it said is read once it has said it: a
 // decision may still come after its time, while the request is being answered.
-func decided[R any](b *Broker, timeoutMs int32, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, R)) (R, error) {
+func decided[R any](c call, timeoutMs int32, validateOnly bool, fn func(im *metadata.Image) ([]metadata.Record, R)) (R, error) {
 	var said atomic.Pointer[R]
-	err := b.decide(timeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
+	err := c.decide(timeoutMs, func(im *metadata.Image) ([]metadata.Record, error) {
 		records, r := fn(im)
 		said.Store(&r)
 		if validateOnly {
@@ -54,7 +55,7 @@ func (b *Broker) createTopics(c call, req *kmsg.CreateTopicsRequest) kmsg.Respon
 		}
 		want = append(want, t)
 	}
-	results, err := decided(b, req.TimeoutMillis, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.CreateTopicResult) {
+	results, err := decided(c, req.TimeoutMillis, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.CreateTopicResult) {
 		return metadata.CreateTopics(im, b.rules, want)
 	})
 	if err != nil {
@@ -96,7 +97,7 @@ func (b *Broker) deleteTopics(c call, req *kmsg.DeleteTopicsRequest) kmsg.Respon
 	for i := range req.Topics {
 		refs = append(refs, metadata.TopicRef{Name: req.Topics[i].Topic, ID: req.Topics[i].TopicID})
 	}
-	results, err := decided(b, req.TimeoutMillis, false, func(im *metadata.Image) ([]metadata.Record, []metadata.DeleteTopicResult) {
+	results, err := decided(c, req.TimeoutMillis, false, func(im *metadata.Image) ([]metadata.Record, []metadata.DeleteTopicResult) {
 		return metadata.DeleteTopics(im, b.rules, refs)
 	})
 	if err != nil {
@@ -143,7 +144,7 @@ func (b *Broker) createPartitions(c call, req *kmsg.CreatePartitionsRequest) kms
 		}
 		want = append(want, p)
 	}
-	results, err := decided(b, req.TimeoutMillis, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.CreatePartitionResult) {
+	results, err := decided(c, req.TimeoutMillis, req.ValidateOnly, func(im *metadata.Image) ([]metadata.Record, []metadata.CreatePartitionResult) {
 		return metadata.CreatePartitions(im, b.rules, want)
 	})
 	if err != nil {

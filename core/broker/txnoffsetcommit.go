@@ -26,7 +26,7 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 		guard, needed, err := p.Log().StartVerification(req.ProducerID, req.ProducerEpoch)
 		code := codeOf(err)
 		if err == nil && needed {
-			code = b.joinTxn(req.TransactionalID, req.ProducerID, req.ProducerEpoch, []txn.TopicPartition{{Topic: group.OffsetsTopic, Partition: index}}, support)[0]
+			code = c.joinTxn(req.TransactionalID, req.ProducerID, req.ProducerEpoch, []txn.TopicPartition{{Topic: group.OffsetsTopic, Partition: index}}, support)[0]
 		}
 		if code != 0 {
 			c.reply(b.txnOffsetCommitRefused(req, code))

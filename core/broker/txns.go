@@ -191,7 +191,8 @@ const (
 // joinTxn makes sure that partitions are in the producer's transaction before it writes to them: it adds them, or verifies that
 // they were added. It waits for the coordinator, as Kafka's request waits: nothing else of this connection happens meanwhile. It
 // returns a Kafka error code for each partition.
-func (b *Broker) joinTxn(id string, producerID int64, epoch int16, parts []txn.TopicPartition, support txnSupport) []int16 {
+func (c call) joinTxn(id string, producerID int64, epoch int16, parts []txn.TopicPartition, support txnSupport) []int16 {
+	b := c.b
 	if support != addImplicitly {
 		codes := b.txns.Verify(id, producerID, epoch, parts)
 		for i, code := range codes {
@@ -199,6 +200,7 @@ func (b *Broker) joinTxn(id string, producerID int64, epoch int16, parts []txn.T
 		}
 		return codes
 	}
+	defer c.uncounted()()
 	var code int16
 	for start := time.Now(); ; {
 		code = b.addToTxn(id, producerID, epoch, parts)

@@ -11,9 +11,9 @@ import (
 
 // unregisterBroker takes a broker out of the cluster (KIP-500's tool for those that are gone for good). One that is up is refused, which
 // Kafka does not do: its partitions would have no leader until it starts again.
-func (b *Broker) unregisterBroker(_ call, req *kmsg.UnregisterBrokerRequest) kmsg.Response {
+func (b *Broker) unregisterBroker(c call, req *kmsg.UnregisterBrokerRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.UnregisterBrokerResponse)
-	err := b.decide(0, func(im *metadata.Image) ([]metadata.Record, error) {
+	err := c.decide(0, func(im *metadata.Image) ([]metadata.Record, error) {
 		if r := im.Broker(req.BrokerID); r != nil && r.Active() {
 			return nil, &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Broker ID %d is running; stop it before it is unregistered", req.BrokerID)}
 		}

@@ -10,7 +10,7 @@ import (
 )
 
 // updateFeatures sets finalized feature levels (KIP-584): all of a request or none.
-func (b *Broker) updateFeatures(_ call, req *kmsg.UpdateFeaturesRequest) kmsg.Response {
+func (b *Broker) updateFeatures(c call, req *kmsg.UpdateFeaturesRequest) kmsg.Response {
 	resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
 	supported := featureRanges()
 	updates := make([]metadata.FeatureUpdate, 0, len(req.FeatureUpdates))
@@ -33,7 +33,7 @@ func (b *Broker) updateFeatures(_ call, req *kmsg.UpdateFeaturesRequest) kmsg.Re
 	if req.Version >= 1 && req.ValidateOnly {
 		_, err = decide(b.image())
 	} else {
-		err = b.decide(req.TimeoutMillis, decide)
+		err = c.decide(req.TimeoutMillis, decide)
 	}
 	if err != nil {
 		resp.ErrorCode, resp.ErrorMessage = codeOf(err), messageOf(err)
