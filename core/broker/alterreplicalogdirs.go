@@ -82,5 +82,6 @@ func (b *Broker) openDirs(opts log.Options) (*log.Dirs, error) {
 		}
 	}
 	ds.Cordon(b.cfg.Core.CordonedLogDirs)
+	ds.SetMoveRate(b.cfg.Core.MoveBytesPerSecond)
 	return ds, nil
 }

@@ -51,6 +51,38 @@ func TestCordonedDirectoriesGetNoNewPartitions(t *testing.T) {
 	count(map[string]int{x: 5, y: 6})
 }
 
+func TestMovesBetweenDirectoriesAreThrottledAtRunTime(t *testing.T) {
+	dir := t.TempDir()
+	x, y := filepath.Join(dir, "x"), filepath.Join(dir, "y")
+	c := brokertest.Start(t, brokertest.With("log.dirs", x+","+y), brokertest.With("cordoned.log.dirs", y))
+	c.CreateTopic(t, "a", 1)
+	cl := c.Client(t, kgo.ProducerBatchMaxBytes(20_000), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for range 40 {
+		require.NoError(t, cl.ProduceSync(t.Context(), &kgo.Record{Topic: "a", Value: make([]byte, 10_000)}).FirstErr())
+	}
+	throttle := "replica.alter.log.dirs.io.max.bytes.per.second"
+	alterBroker(t, c, throttle, pointer("1"))
+	move := func(to string) {
+		t.Helper()
+		rs, err := c.Admin(t).AlterAllReplicaLogDirs(t.Context(), kadm.AlterReplicaLogDirsReq{to: kadm.TopicsSet{"a": {0: {}}}})
+		require.NoError(t, err)
+		for _, r := range rs {
+			for _, ps := range r {
+				for _, p := range ps {
+					require.NoError(t, p.Err)
+				}
+			}
+		}
+	}
+	move(y)
+	require.Eventually(t, func() bool { return strings.Join(logDirs(t, c)[y], " ") == "a-0 (future)" }, 10*time.Second, 5*time.Millisecond)
+	c.Restart(t) // the throttle and the move are there again
+	require.Never(t, func() bool { return len(logDirs(t, c)[x]) == 0 }, 300*time.Millisecond, 20*time.Millisecond)
+	require.Equal(t, []string{"a-0 (future)"}, logDirs(t, c)[y])
+	alterBroker(t, c, throttle, nil)
+	require.Eventually(t, func() bool { d := logDirs(t, c); return len(d[x]) == 0 && strings.Join(d[y], " ") == "a-0" }, 10*time.Second, 5*time.Millisecond)
+}
+
 func TestVerificationOfTransactionsIsTurnedOffAtRunTime(t *testing.T) {
 	c := brokertest.Start(t)
 	s := &script{raw: dial(t, c), ids: map[int64]string{}}

@@ -281,6 +281,7 @@ func (b *Broker) followOwnConfig(im *metadata.Image) {
 	l := b.layers(im, "")
 	b.dir.Cordon(config.Cordoned(l))
 	c := config.InEffect(l)
+	b.dir.SetMoveRate(c.MoveBytesPerSecond)
 	b.dir.Tune(log.Tuning{ProducerIDExpiration: c.ProducerIDExpiration, CleanerBackoff: max(c.LogCleanerBackoff, time.Millisecond), CleanerBufferBytes: c.LogCleanerDedupeBufferSize})
 	b.server.SetLimits(b.connectionLimits(c))
 	b.quotas.setRate(c.MaxConnectionRate)

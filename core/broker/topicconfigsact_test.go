@@ -135,6 +135,18 @@ func (a *actor) soon(what string, ok func() bool) {
 	require.Eventually(a, ok, 20*time.Second, 20*time.Millisecond, what)
 }
 
+// throttled reads and writes at once what a throttle of one byte a second speaks of.
+func (a *actor) throttled(key, value string) {
+	a.Helper()
+	for _, rate := range []string{"leader.replication.throttled.rate", "follower.replication.throttled.rate"} {
+		alterBroker(a.T, a.c, rate, pointer("1"))
+		defer alterBroker(a.T, a.c, rate, nil)
+	}
+	t := a.topic(key, value)
+	a.must(t, 0, "a=1", "b=2")
+	require.Equal(a, "a=1 b=2", a.read(t))
+}
+
 // never looks for a while, in which what would happen has happened elsewhere.
 func (a *actor) never(ok func() bool) {
 	a.Helper()
@@ -273,8 +285,9 @@ var topicConfigActs = map[string]any{
 		a.must(t, 0, "a=1")
 		a.soon("synced", func() bool { return syncs() > before })
 	},
-	"follower.replication.throttled.replicas": func(a *actor) { a.refused("follower.replication.throttled.replicas", "*") },
-	"leader.replication.throttled.replicas":   func(a *actor) { a.refused("leader.replication.throttled.replicas", "0:1") },
+	// Clients are not followers: a throttle of replication does not reach them.
+	"follower.replication.throttled.replicas": func(a *actor) { a.throttled("follower.replication.throttled.replicas", "*") },
+	"leader.replication.throttled.replicas":   func(a *actor) { a.throttled("leader.replication.throttled.replicas", "0:1") },
 	"index.interval.bytes": func(a *actor) {
 		entries := func(interval string) (n int64) {
 			t := a.topic("index.interval.bytes", interval, "segment.ms", "1000")

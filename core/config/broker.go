@@ -32,7 +32,11 @@ type Broker struct {
 	LogDirs         []string `config:"log.dirs"`
 	LogDir          string   `config:"log.dir"`
 	CordonedLogDirs []string `config:"cordoned.log.dirs"`
-	MetadataLogDir  string   `config:"metadata.log.dir"`
+	// MoveBytesPerSecond is how fast partitions are moved between log directories. Replication has no bytes on a single node: any rate holds.
+	MoveBytesPerSecond    int64  `config:"replica.alter.log.dirs.io.max.bytes.per.second"`
+	LeaderThrottledRate   int64  `config:"leader.replication.throttled.rate"`
+	FollowerThrottledRate int64  `config:"follower.replication.throttled.rate"`
+	MetadataLogDir        string `config:"metadata.log.dir"`
 
 	ElectionTimeout       time.Duration `config:"controller.quorum.election.timeout.ms"`
 	MetadataSnapshotBytes int64         `config:"metadata.log.max.record.bytes.between.snapshots"`

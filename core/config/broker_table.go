@@ -11,6 +11,7 @@ func brokerKeys() []Key {
 	followed := map[string]bool{
 		assignmentInterval: true, cordonedDirs: true, TxnVerification: true,
 		"log.cleaner.backoff.ms": true, dedupeBuffer: true, "max.connection.creation.rate": true, "max.connections": true,
+		leaderThrottle: true, followerThrottle: true, moveThrottle: true,
 		"max.connections.per.ip": true, perIPOverrides: true, "num.recovery.threads.per.data.dir": true, "producer.id.expiration.ms": true,
 	}
 	for _, name := range storeKeys {
@@ -89,7 +90,7 @@ var unsupported = []struct{ prefix, why string }{
 
 const (
 	noPlugins     = "the broker has no policy plugins"
-	noMoves       = "moves between directories are not throttled, and each has its own thread"
+	noMoves       = "each move between directories has its own thread, and a throttle is not averaged over windows"
 	noReplication = "partitions are not replicated"
 	noQuotas      = "client quotas have no such part"
 	noSecurity    = "moldau's security has no such part"
@@ -121,6 +122,9 @@ var brokerDocs = map[string]string{
 	"cordoned.log.dirs":                                           "Directories of log.dirs that get no new partitions.",
 	"default.replication.factor":                                  "The replication factor of topics that do not say theirs.",
 	"delete.topic.enable":                                         "Whether topics can be deleted.",
+	leaderThrottle:                                                "How fast, in bytes a second, leaders send to throttled followers. A single node has none.",
+	followerThrottle:                                              "How fast, in bytes a second, throttled followers fetch. A single node has none.",
+	moveThrottle:                                                  "How fast, in bytes a second, partitions are moved between log directories, all moves together.",
 	"fetch.max.bytes":                                             "The most bytes a fetch is answered with, whatever the client allows.",
 	"group.consumer.assignment.interval.ms":                       "The least time between two targets of a consumer group (KIP-848), in milliseconds; 0 means a new one with every change.",
 	"group.consumer.assignors":                                    "The server-side assignors that consumer groups may use, uniform and range; the first one is the default.",

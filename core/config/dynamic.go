@@ -13,6 +13,9 @@ import (
 const TxnVerification = "transaction.partition.verification.enable"
 
 const (
+	leaderThrottle     = "leader.replication.throttled.rate"
+	followerThrottle   = "follower.replication.throttled.rate"
+	moveThrottle       = "replica.alter.log.dirs.io.max.bytes.per.second"
 	assignmentInterval = "group.consumer.assignment.interval.ms"
 	cordonedDirs       = "cordoned.log.dirs"
 	dedupeBuffer       = "log.cleaner.dedupe.buffer.size"

@@ -161,7 +161,7 @@ func (l *Layers) synonyms(name string) []Synonym {
 	add(l.Cluster, SourceClusterDefault)
 	add(l.Static, SourceStatic)
 	for _, n := range family {
-		if k := BrokerKeys.Key(n); k.Default != nil {
+		if k := BrokerKeys.Key(n); k.Default != nil && !onlyWhenSet(n) {
 			out = append(out, Synonym{n, shown(k, *k.Default), SourceDefault})
 		}
 	}
@@ -192,13 +192,20 @@ func DescribeTopic(l Layers, names []string) []Entry {
 
 // DescribeBroker answers DescribeConfigs for this broker: the named keys, or all when names is nil.
 func DescribeBroker(l Layers, names []string) []Entry {
-	return append(describe(BrokerKeys, names, func(k *Key) Entry {
+	entries := describe(BrokerKeys, names, func(k *Key) Entry {
 		e := Entry{Value: l.brokerValue(k), Source: SourceDefault, ReadOnly: k.Update == ReadOnly, Synonyms: l.synonyms(k.Name)}
 		if len(e.Synonyms) > 0 {
 			e.Source = e.Synonyms[0].Source
 		}
 		return e
-	}), describeStores(l, names)...)
+	})
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Source == SourceDefault && onlyWhenSet(e.Name) })
+	return append(entries, describeStores(l, names)...)
+}
+
+// onlyWhenSet says whether Kafka shows a property only while it is set: the throttles of replication and of moves.
+func onlyWhenSet(name string) bool {
+	return name == leaderThrottle || name == followerThrottle || name == moveThrottle
 }
 
 // DescribeCluster answers DescribeConfigs for the broker resource with the empty name: what was set at run time

@@ -244,6 +244,9 @@ func throttledReplicas(name string, v Value) string {
 	}
 	for _, e := range v.List {
 		p, b, ok := strings.Cut(e, ":")
+		if e == "" {
+			continue
+		}
 		if !ok || !digits(p) || !digits(b) {
 			return refusal(name, "["+strings.Join(v.List, ", ")+"]", name+" must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...")
 		}

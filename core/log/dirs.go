@@ -28,12 +28,13 @@ type Dirs struct {
 	ctx      context.Context // of Run; moves end with it
 	cancel   context.CancelFunc
 	moving   sync.WaitGroup
+	pace     *movePace
 }
 
 // OpenDirs opens log directories. One that cannot be opened is offline; it is an error when all of them cannot, when one is locked by
 // another process, or when two are the same.
 func OpenDirs(paths []string, opts Options) (*Dirs, error) {
-	ds := &Dirs{opts: opts, cordoned: map[string]bool{}, prefer: map[topicPartition]string{}, lost: map[topicPartition]*Log{}, moves: map[topicPartition]*Move{}}
+	ds := &Dirs{opts: opts, cordoned: map[string]bool{}, prefer: map[topicPartition]string{}, lost: map[topicPartition]*Log{}, moves: map[topicPartition]*Move{}, pace: newMovePace()}
 	ds.ctx, ds.cancel = context.WithCancel(context.Background())
 	ds.all = make([]*Dir, len(paths))
 	errs := make([]error, len(paths))
