@@ -359,7 +359,6 @@ func (c *fetchCall) read() {
 		*out = wire.FetchedPartition{Index: f.req.Index, ErrorCode: f.code, HighWatermark: -1, LastStableOffset: -1, LogStartOffset: -1, PreferredReadReplica: -1, DivergingEpoch: -1, LeaderID: -1}
 		if f.p == nil {
 			out.Aborted = []wire.AbortedTransaction{} // as in Kafka empty, not null, where nothing was read
-			c.b.metrics.failedFetch.Add(1)
 			continue
 		}
 		n := c.readOne(f, out, left, first)
@@ -437,8 +436,7 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 func (c *fetchCall) failOne(f *fetchPart, out *wire.FetchedPartition, err error) {
 	out.ErrorCode = codeOf(err)
 	f.topic.stats.fetchRequests.Add(1)
-	f.topic.stats.failedFetch.Add(1)
-	c.b.metrics.failedFetch.Add(1)
+	c.b.metrics.failedToFetch(f.topic, out.ErrorCode)
 	switch out.ErrorCode {
 	case kerr.UnknownServerError.Code, kerr.KafkaStorageError.Code:
 		c.b.log.Error("fetch failed", "topic", f.name, "partition", f.req.Index, "offset", f.req.FetchOffset, "error", err)

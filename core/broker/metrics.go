@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/wire"
@@ -79,6 +80,29 @@ func (m *metrics) synced(took time.Duration, err error) {
 	}
 }
 
+// failedToProduce counts records of a topic that were refused. As in Kafka that is for trouble: what clients mend by themselves, and a log
+// directory that has failed, are counted elsewhere.
+func (m *metrics) failedToProduce(t *topicState, code int16) {
+	switch code {
+	case kerr.UnknownTopicOrPartition.Code, kerr.NotLeaderForPartition.Code, kerr.UnknownTopicID.Code,
+		kerr.MessageTooLarge.Code, kerr.RecordListTooLarge.Code, kerr.CorruptMessage.Code, kerr.KafkaStorageError.Code:
+		return
+	}
+	t.stats.failedProduce.Add(1)
+	m.failedProduce.Add(1)
+}
+
+// failedToFetch is the same for a fetch.
+func (m *metrics) failedToFetch(t *topicState, code int16) {
+	switch code {
+	case kerr.UnknownTopicOrPartition.Code, kerr.NotLeaderForPartition.Code, kerr.ReplicaNotAvailable.Code, kerr.InconsistentTopicID.Code,
+		kerr.UnknownLeaderEpoch.Code, kerr.FencedLeaderEpoch.Code, kerr.OffsetOutOfRange.Code, kerr.KafkaStorageError.Code:
+		return
+	}
+	t.stats.failedFetch.Add(1)
+	m.failedFetch.Add(1)
+}
+
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
@@ -88,9 +112,9 @@ var (
 	descBytesIn        = desc("kafka_server_brokertopicmetrics_bytesin_total", "Bytes of record batches produced.", "topic")
 	descBytesOut       = desc("kafka_server_brokertopicmetrics_bytesout_total", "Bytes of record batches fetched.", "topic")
 	descProduce        = desc("kafka_server_brokertopicmetrics_totalproducerequests_total", "Partitions that produce requests named, as Kafka counts them; the empty topic is the sum.", "topic")
-	descProduceFailed  = desc("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions of produce requests that were refused; the empty topic counts also those of topics that there are not.", "topic")
+	descProduceFailed  = desc("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions of produce requests whose records were refused, but for errors that Kafka does not count: those that clients retry or look up metadata for, records that are corrupt or too large, a log directory that has failed. The empty topic is all.", "topic")
 	descFetch          = desc("kafka_server_brokertopicmetrics_totalfetchrequests_total", "Partitions that fetch requests named, as Kafka counts them; the empty topic is the sum.", "topic")
-	descFetchFailed    = desc("kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions of fetch requests that were refused; the empty topic counts also those of topics that there are not.", "topic")
+	descFetchFailed    = desc("kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions of fetch requests that failed, but for errors that Kafka does not count: leader epochs, offsets out of range, partitions that are not here, a log directory that has failed. The empty topic is all.", "topic")
 	descPartitions     = desc("kafka_server_replicamanager_partitioncount", "Partitions on this broker.")
 	descLeaders        = desc("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.")
 	descUnder          = desc("kafka_server_replicamanager_underreplicatedpartitions", "Led partitions with replicas that are not in sync.")

@@ -147,7 +147,6 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 		err = c.txn.errs[slot]
 	}
 	if err != nil {
-		b.metrics.failedProduce.Add(1)
 		c.fail(slot, err)
 		return false
 	}
@@ -169,9 +168,8 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 		if acker != nil {
 			c.waiting.Add(-1) // never the last: produce holds one
 		}
-		topic.stats.failedProduce.Add(1)
-		b.metrics.failedProduce.Add(1)
 		c.fail(slot, err)
+		b.metrics.failedToProduce(topic, c.results[slot].ErrorCode)
 		return false
 	}
 	out.BaseOffset, out.LogAppendTimeMs, out.LogStartOffset = res.BaseOffset, res.LogAppendTimeMs, res.LogStartOffset
