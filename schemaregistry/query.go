@@ -158,6 +158,20 @@ func (s *State) subjectNames(prefix string, f Filter) []string {
 	return out
 }
 
+// aliases returns the subjects that are stood for by others, those of them that begin with the prefix, and are within the filter.
+func (s *State) aliases(prefix string, f Filter) map[string][]string {
+	out := map[string][]string{}
+	for _, scope := range slices.Sorted(maps.Keys(s.configs)) {
+		q := qualify(scope)
+		if alias := s.configs[scope].Alias; alias != "" && q.name != "" && q.matches(prefix) {
+			if subject := q.in(alias).String(); s.has(subject, f) {
+				out[subject] = append(out[subject], scope)
+			}
+		}
+	}
+	return out
+}
+
 // contextNames returns the contexts, the default first.
 func (s *State) contextNames() []string {
 	out := []string{defaultContext}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/moldau-io/moldau/schemaregistry/avro"
@@ -276,27 +278,37 @@ func propertiesOf(m *Metadata) map[string]string {
 	return m.Properties
 }
 
-// Schemas returns the versions of the subjects within prefix, in order; only the newest of each if latest, and if ruleType is not "" only those
-// that have rules of this type.
-func (r *Registry) Schemas(prefix string, f Filter, latest bool, ruleType string, offset, limit int) ([]Schema, error) {
+// Schemas returns the versions of the subjects that the search finds, in order.
+func (r *Registry) Schemas(q Search) ([]Schema, error) {
 	out := []Schema{}
 	err := r.view(func(s *State) error {
-		for _, name := range s.subjectNames(prefix, f) {
-			list := s.versions(name, f)
-			if latest {
+		names := s.subjectNames(q.Prefix, q.Filter)
+		var aliases map[string][]string
+		if q.Aliases {
+			aliases = s.aliases(q.Prefix, q.Filter)
+			names = append(names, slices.Collect(maps.Keys(aliases))...)
+			slices.Sort(names)
+			names = slices.Compact(names)
+		}
+		skip := q.Offset
+		for _, name := range names {
+			list := s.versions(name, q.Filter)
+			if q.LatestOnly {
 				list = list[len(list)-1:]
 			}
 			for _, v := range list {
-				if ruleType != "" && !hasRuleType(v.content.rules, ruleType) {
+				if q.RuleType != "" && !hasRuleType(v.content.rules, q.RuleType) {
 					continue
 				}
-				if offset--; offset >= 0 {
+				if skip--; skip >= 0 {
 					continue
 				}
-				if len(out) == limit {
+				if len(out) == q.Limit {
 					return nil
 				}
-				out = append(out, v.schema())
+				sc := v.schema()
+				sc.Aliases = aliases[name]
+				out = append(out, sc)
 			}
 		}
 		return nil

@@ -26,6 +26,7 @@ type (
 	Config          = api.Config
 	Mode            = api.Mode
 	Filter          = api.Filter
+	Search          = api.Search
 	Error           = api.Error
 	NotLeaderError  = api.NotLeaderError
 )

@@ -34,7 +34,7 @@ type Registry interface {
 	MaxID(subject string) int
 	VersionsOfID(id int, subject string, f api.Filter) ([]api.SubjectVersion, error)
 	ByGUID(guid string) (api.Schema, []api.ContextID, error)
-	Schemas(prefix string, f api.Filter, latest bool, ruleType string, offset, limit int) ([]api.Schema, error)
+	Schemas(q api.Search) ([]api.Schema, error)
 
 	Subjects(prefix string, f api.Filter) ([]string, error)
 	Versions(subject string, f api.Filter, negative bool) ([]int, error)

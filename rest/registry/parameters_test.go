@@ -48,8 +48,29 @@ func TestSchemasAreFilteredByTheTypesOfTheirRules(t *testing.T) {
 		{"GET /schemas?ruleType=JSONATA", "", 200, `[]`},
 		{"GET /schemas?ruleType=&latestOnly=true&subjectPrefix=a", "", 200, `[` + one + `]`},
 		{"GET /schemas?lifecycle=STRONG", "", 422, `{"error_code":422,"message":"The query parameter lifecycle is not supported by this registry"}`},
-		{"GET /schemas?aliases=true", "", 422, `{"error_code":422,"message":"The query parameter aliases is not supported by this registry"}`},
 		{"GET /schemas?aliases=false&ruleType=x", "", 200, `[]`},
+	})
+}
+
+func TestSchemasAreFoundByTheAliasesOfTheirSubjects(t *testing.T) {
+	n := start(t, cluster(t), nil)
+	schema := func(subject, id, text, aliases string) string {
+		return `{"subject":"` + subject + `","version":1,"id":` + id + `,"schema":"\"` + text + `\"","schemaType":"AVRO"` + aliases + `}`
+	}
+	transcript(t, n, []step{
+		{"POST /subjects/orders-value/versions", `{"schema":"\"int\""}`, 200, `{"id":1,"version":1,"schema":"\"int\"","schemaType":"AVRO"}`},
+		{"POST /subjects/a-plain/versions", `{"schema":"\"long\""}`, 200, `{"id":2,"version":1,"schema":"\"long\"","schemaType":"AVRO"}`},
+		{"PUT /config/a-name", `{"alias":"orders-value"}`, 200, `{"alias":"orders-value"}`},
+		{"PUT /config/a-second", `{"alias":"orders-value"}`, 200, `{"alias":"orders-value"}`},
+		{"PUT /config/a-nothing", `{"alias":"none-such"}`, 200, `{"alias":"none-such"}`},
+		{"PUT /config/b-name", `{"alias":"orders-value"}`, 200, `{"alias":"orders-value"}`},
+		{"GET /schemas?subjectPrefix=a-", "", 200, `[` + schema("a-plain", "2", "long", "") + `]`},
+		{"GET /schemas?subjectPrefix=a-&aliases=true", "", 200, `[` + schema("a-plain", "2", "long", "") + `,` + schema("orders-value", "1", "int", `,"aliases":["a-name","a-second"]`) + `]`},
+		{"GET /schemas?subjectPrefix=a-&aliases=true&offset=1&limit=1", "", 200, `[` + schema("orders-value", "1", "int", `,"aliases":["a-name","a-second"]`) + `]`},
+		{"GET /schemas?subjectPrefix=orders&aliases=true", "", 200, `[` + schema("orders-value", "1", "int", "") + `]`},
+		{"GET /schemas?subjectPrefix=b-&aliases=true&ruleType=CEL", "", 200, `[]`},
+		{"DELETE /subjects/orders-value", "", 200, `[1]`},
+		{"GET /schemas?subjectPrefix=b-&aliases=true", "", 200, `[]`},
 	})
 }
 
@@ -84,6 +105,7 @@ func TestBodiesThatCannotBeReadAreExplained(t *testing.T) {
 		{register, `[]`, 400, refuse("it is of type array, not an object")},
 		{register, `{"schema":5}`, 400, refuse("schema cannot be of type number")},
 		{register, `{"schema":"x","references":[{"version":"1"}]}`, 400, refuse("references.version cannot be of type string")},
+		{"PUT /config", `{"compatability":"NONE"}`, 200, `{}`}, // members that are not known are passed over, as Confluent's are
 		{"PUT /config", `{"compatibility":5}`, 422, `{"error_code":422,"message":"compatibility cannot be of type number"}`},
 	})
 }

@@ -293,15 +293,17 @@ func (c *call) schemas() (any, error) {
 	if limit < 0 {
 		limit = byDefault
 	}
-	// There are no associations of schemas with resources, and to look for aliases is not known: to ignore these would answer with schemas
-	// that were not asked for, or not with all of them.
+	// There are no associations of schemas with resources: to ignore these would answer with schemas that were not asked for.
 	query := c.URL.Query()
-	for _, name := range []string{"resourceType", "associationType", "lifecycle", "aliases"} {
+	for _, name := range []string{"resourceType", "associationType", "lifecycle"} {
 		if v := query.Get(name); v != "" && !strings.EqualFold(v, "false") {
 			return nil, httpError(422, "The query parameter "+name+" is not supported by this registry")
 		}
 	}
-	return c.h.reg.Schemas(prefix, c.filter(), c.boolean("latestOnly"), query.Get("ruleType"), max(offset, 0), min(limit, most))
+	return c.h.reg.Schemas(api.Search{
+		Prefix: prefix, Filter: c.filter(), LatestOnly: c.boolean("latestOnly"), Aliases: c.boolean("aliases"), RuleType: query.Get("ruleType"),
+		Offset: max(offset, 0), Limit: min(limit, most),
+	})
 }
 
 func (c *call) subjects() (any, error) {

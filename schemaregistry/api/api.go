@@ -69,6 +69,8 @@ type Schema struct {
 	Deleted   bool  `json:"deleted,omitempty"`
 	// Tags are what a client asked for of the tags that are written into the schema.
 	Tags []SchemaTags `json:"schemaTags,omitempty"`
+	// Aliases are the subjects that stand for this one, of those that a client asked for.
+	Aliases []string `json:"aliases,omitempty"`
 }
 
 // SchemaTags are the tags of one part of a schema.
@@ -100,6 +102,20 @@ type Request struct {
 	Metadata   *Metadata   `json:"metadata"`
 	RuleSet    *RuleSet    `json:"ruleSet"`
 	Schema     string      `json:"schema"`
+}
+
+// Search says which schemas to list.
+type Search struct {
+	// Prefix is what the subjects begin with. Before it comes their context, or ":*:" for all.
+	Prefix string
+	Filter Filter
+	// LatestOnly leaves out all versions of a subject but the last.
+	LatestOnly bool
+	// Aliases adds the schemas of the subjects that are stood for by aliases beginning with Prefix.
+	Aliases bool
+	// RuleType, if set, is the type of a rule that the schemas must have.
+	RuleType      string
+	Offset, Limit int
 }
 
 // SubjectVersion names a version of a subject.
