@@ -25,47 +25,38 @@ type Limits struct {
 	CacheSize int
 }
 
-// maxReferences bounds the schemas that one schema refers to, directly and through others.
-const maxReferences = 1000
+// located is a reference with where it is looked up: the context of the schema that has it, and the versions that count there.
+type located struct {
+	Reference
+	context string
+	filter  Filter
+}
+
+func locate(context string, refs []Reference, f Filter) []located {
+	out := make([]located, len(refs))
+	for i := range refs {
+		out[i] = located{refs[i], context, f}
+	}
+	return out
+}
 
 // resolve returns the texts of the references, each after those that it needs.
 func resolve(s *State, context string, refs []Reference, f Filter) ([]string, error) {
-	r := resolver{s: s, filter: f, seen: map[string]bool{}}
-	err := r.walk(context, refs, 0)
-	return r.texts, err
-}
-
-type resolver struct {
-	s      *State
-	filter Filter
-	seen   map[string]bool
-	texts  []string
-}
-
-func (r *resolver) walk(context string, refs []Reference, depth int) error {
-	for _, ref := range refs {
-		if ref.Name == "" || ref.Version == 0 || ref.Version < Latest {
-			return fmt.Errorf("The reference has no name, subject or version: %s", ref) //nolint:staticcheck // the API's text
+	name := func(r located) (string, error) {
+		if r.Name == "" || r.Version == 0 || r.Version < Latest {
+			return "", fmt.Errorf("The reference has no name, subject or version: %s", r.Reference) //nolint:staticcheck // the API's text
 		}
-		if r.seen[ref.Name] {
-			continue
-		}
-		if r.seen[ref.Name] = true; len(r.seen) > maxReferences || depth > 100 {
-			return fmt.Errorf("more than %d references", maxReferences)
-		}
-		q := qualified{context: context}.in(ref.Subject)
-		v := r.s.find(q.String(), ref.Version, r.filter)
+		return r.Name, nil
+	}
+	return avro.Follow(locate(context, refs, f), name, func(r located) (string, []located, error) {
+		q := qualified{context: r.context}.in(r.Subject)
+		v := s.find(q.String(), r.Version, r.filter)
 		if v == nil {
-			return fmt.Errorf("No schema reference found for subject \"%s\" and version %d", ref.Subject, ref.Version) //nolint:staticcheck // the API's text
+			return "", nil, fmt.Errorf("No schema reference found for subject \"%s\" and version %d", r.Subject, r.Version) //nolint:staticcheck // the API's text
 		}
 		// What was registered once stays readable, whatever was soft-deleted since.
-		inner := resolver{s: r.s, filter: WithDeleted, seen: r.seen, texts: r.texts}
-		if err := inner.walk(q.context, v.content.refs, depth+1); err != nil {
-			return err
-		}
-		r.texts = append(inner.texts, v.content.text)
-	}
-	return nil
+		return v.content.text, locate(q.context, v.content.refs, WithDeleted), nil
+	})
 }
 
 // numbered returns the references with latest versions replaced by their numbers.

@@ -323,38 +323,23 @@ func (c *AvroConverter) version(ctx context.Context, topic string, s RegisteredS
 	}
 }
 
-// maxReferences bounds how many schemas one schema may pull in.
-const maxReferences = 256
-
 // parse parses a registered schema with the schemas that it refers to.
 func (c *AvroConverter) parse(ctx context.Context, s RegisteredSchema) (*avro.Schema, error) {
 	if s.Type != "" && s.Type != "AVRO" {
 		return nil, plugins.Dataf("the schema of id %d is of type %s, not AVRO", s.ID, s.Type)
 	}
-	var texts []string
-	seen := map[string]bool{}
-	var resolve func(refs []SchemaReference) error
-	resolve = func(refs []SchemaReference) error {
-		for _, ref := range refs {
-			if seen[ref.Name] {
-				continue
-			}
-			seen[ref.Name] = true
-			if len(seen) > maxReferences {
-				return plugins.Dataf("the schema of id %d refers to more than %d schemas", s.ID, maxReferences)
-			}
-			r, err := c.registry.Version(ctx, ref.Subject, ref.Version)
-			if err != nil {
-				return registryFailure(err, "Error retrieving schema reference %s, version %d of subject %s", ref.Name, ref.Version, ref.Subject)
-			}
-			if err := resolve(r.References); err != nil {
-				return err
-			}
-			texts = append(texts, r.Text)
+	name := func(ref SchemaReference) (string, error) { return ref.Name, nil }
+	texts, err := avro.Follow(s.References, name, func(ref SchemaReference) (string, []SchemaReference, error) {
+		r, err := c.registry.Version(ctx, ref.Subject, ref.Version)
+		if err != nil {
+			return "", nil, registryFailure(err, "Error retrieving schema reference %s, version %d of subject %s", ref.Name, ref.Version, ref.Subject)
 		}
-		return nil
-	}
-	if err := resolve(s.References); err != nil {
+		return r.Text, r.References, nil
+	})
+	switch {
+	case errors.Is(err, avro.ErrTooManyReferences):
+		return nil, plugins.Dataf("the schema of id %d has %w", s.ID, err)
+	case err != nil:
 		return nil, err
 	}
 	parsed, err := avro.Parse(s.Text, avro.Options{References: texts})

@@ -60,16 +60,25 @@ func (d *decoder) avro(b []byte) ([]byte, error) {
 		if s.Type != "" && s.Type != "AVRO" {
 			return nil, fmt.Errorf("schema %d is of the type %s, not AVRO", id, s.Type)
 		}
-		refs := references{reg: d.reg, seen: map[string]bool{}}
-		if err := refs.follow(ctx, s.References, 0); err != nil {
+		longest := len(s.Schema)
+		name := func(ref client.Reference) (string, error) { return ref.Name, nil }
+		texts, err := avro.Follow(s.References, name, func(ref client.Reference) (string, []client.Reference, error) {
+			v, err := d.reg.Version(ctx, ref.Subject, ref.Version)
+			if err != nil {
+				return "", nil, fmt.Errorf("the schema %s that it refers to, version %d of %s: %w", ref.Name, ref.Version, ref.Subject, err)
+			}
+			longest = max(longest, len(v.Schema))
+			return v.Schema, v.References, nil
+		})
+		if err != nil {
 			return nil, fmt.Errorf("schema %d: %w", id, err)
 		}
-		parsed, err := avro.Parse(s.Schema, avro.Options{References: refs.texts, MaxBytes: max(len(s.Schema), refs.longest)})
+		parsed, err := avro.Parse(s.Schema, avro.Options{References: texts, MaxBytes: longest})
 		if err != nil {
 			return nil, fmt.Errorf("schema %d: %w", id, err)
 		}
 		text := s.Schema
-		if len(refs.texts) > 0 {
+		if len(texts) > 0 {
 			text = parsed.Resolved()
 		}
 		codec, err := goavro.NewCodecForStandardJSONFull(text)
@@ -88,41 +97,6 @@ func (d *decoder) avro(b []byte) ([]byte, error) {
 		return nil, fmt.Errorf("a value of schema %d as JSON: %w", id, err)
 	}
 	return inOrder(nil, c.root, text), nil
-}
-
-// references are the texts of the schemas that one refers to, each after those it needs itself.
-type references struct {
-	reg     *client.Client
-	texts   []string
-	longest int // bytes of the longest text
-	seen    map[string]bool
-}
-
-// Bounds on what a schema may refer to: in number those of the converters, in depth that of the registry.
-const (
-	maxReferences     = 256
-	maxReferenceDepth = 100
-)
-
-// follow asks the registry for the schemas that refs name, and for what these refer to.
-func (r *references) follow(ctx context.Context, refs []client.Reference, depth int) error {
-	for _, ref := range refs {
-		if r.seen[ref.Name] {
-			continue
-		}
-		if r.seen[ref.Name] = true; len(r.seen) > maxReferences || depth > maxReferenceDepth {
-			return fmt.Errorf("it refers to more than %d other schemas", maxReferences)
-		}
-		s, err := r.reg.Version(ctx, ref.Subject, ref.Version)
-		if err != nil {
-			return fmt.Errorf("the schema %s that it refers to, version %d of %s: %w", ref.Name, ref.Version, ref.Subject, err)
-		}
-		if err := r.follow(ctx, s.References, depth+1); err != nil {
-			return err
-		}
-		r.texts, r.longest = append(r.texts, s.Schema), max(r.longest, len(s.Schema))
-	}
-	return nil
 }
 
 // inOrder appends the JSON of a value of a type to b, the members of records in the schema's order, those of maps sorted.
