@@ -140,7 +140,7 @@ func New(cfg Config) (*Broker, error) {
 	connections := b.maxConnections(b.set.maxConnections)
 	b.server = server.New(server.Config{
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
-		Limits: b.connectionLimits(cfg.Core), MaxUnauthenticated: maxStrangers(connections),
+		Limits: b.connectionLimits(cfg.Core, config.ListenerLimits(config.Layers{Static: cfg.Core.Static})), MaxUnauthenticated: maxStrangers(connections),
 		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.answered,
 		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,
 	}, b)

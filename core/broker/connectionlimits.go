@@ -11,9 +11,14 @@ import (
 	"github.com/moldau-io/moldau/core/server"
 )
 
-// connectionLimits are max.connections, max.connections.per.ip and its overrides.
-func (b *Broker) connectionLimits(c *config.Broker) server.Limits {
-	l := server.Limits{Connections: b.maxConnections(int(c.MaxConnections)), PerIP: int(c.MaxConnectionsPerIP)}
+// connectionLimits are max.connections, of all and of single listeners, max.connections.per.ip and its overrides.
+func (b *Broker) connectionLimits(c *config.Broker, listeners map[string]config.ListenerLimit) server.Limits {
+	l := server.Limits{Connections: b.maxConnections(int(c.MaxConnections)), PerIP: int(c.MaxConnectionsPerIP), PerListener: map[string]int{}}
+	for name, x := range listeners {
+		if x.Connections < math.MaxInt32 {
+			l.PerListener[name] = int(x.Connections)
+		}
+	}
 	overrides, err := config.PerIPOverrides(c.MaxConnectionsPerIPOverrides)
 	if err != nil || len(overrides) == 0 {
 		if l.PerIP == math.MaxInt32 {

@@ -39,6 +39,11 @@ func (b *Broker) checkStores(res metadata.ConfigResource, keys []string, next ma
 		return nil
 	}
 	now, then := b.listenerStores(b.image()), config.ListenerStores(next)
+	for name := range config.ListenerLimits(config.Layers{Broker: next}) {
+		if b.security[name] == nil {
+			return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("The limits of the listener %s cannot be set: this broker has no such listener", name)}
+		}
+	}
 	for name := range then {
 		if b.security[name] == nil {
 			return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("The key store of the listener %s cannot be set: this broker has no such listener", name)}

@@ -283,8 +283,9 @@ func (b *Broker) followOwnConfig(im *metadata.Image) {
 	c := config.InEffect(l)
 	b.dir.SetMoveRate(c.MoveBytesPerSecond)
 	b.dir.Tune(log.Tuning{ProducerIDExpiration: c.ProducerIDExpiration, CleanerBackoff: max(c.LogCleanerBackoff, time.Millisecond), CleanerBufferBytes: c.LogCleanerDedupeBufferSize})
-	b.server.SetLimits(b.connectionLimits(c))
-	b.quotas.setRate(c.MaxConnectionRate)
+	listeners := config.ListenerLimits(l)
+	b.server.SetLimits(b.connectionLimits(c, listeners))
+	b.quotas.setRates(c.MaxConnectionRate, listeners)
 	b.verifiesTxns.Store(config.VerifiesTxns(l))
 }
 

@@ -3,8 +3,6 @@ package broker
 import (
 	"maps"
 	"math"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +21,8 @@ import (
 type quotas struct {
 	windows, mutationWindows int
 	window, mutationWindow   time.Duration
-	rate                     atomic.Int32       // max.connection.creation.rate; MaxInt32 for none
-	listenerRates            map[string]float64 // the same of single listeners
-	spared                   string             // the inter-broker listener, which the broker's rate spares
+	rates                    atomic.Pointer[connectionRates]
+	spared                   string // the inter-broker listener, which the broker's rate spares
 
 	table atomic.Pointer[quota.Table]
 	ips   atomic.Pointer[ipQuotas]
@@ -39,6 +36,20 @@ type quotas struct {
 type ipQuotas struct {
 	byIP     map[string]float64
 	everyone float64
+}
+
+// connectionRates are max.connection.creation.rate, of the broker and of single listeners; MaxInt32 for none.
+type connectionRates struct {
+	broker     int32
+	byListener map[string]config.ListenerLimit
+}
+
+// of is a listener's own rate. One that has none has the broker's, which matters where that of all connections together does not count.
+func (r *connectionRates) of(listener string) int32 {
+	if l, ok := r.byListener[listener]; ok && l.Rate < math.MaxInt32 {
+		return l.Rate
+	}
+	return r.broker
 }
 
 // sensor counts for one scope.
@@ -94,28 +105,19 @@ func newQuotas(c *config.Broker) *quotas {
 	q := &quotas{
 		windows: int(c.QuotaWindows), window: time.Duration(c.QuotaWindowSeconds) * time.Second,
 		mutationWindows: int(c.ControllerQuotaWindows), mutationWindow: time.Duration(c.ControllerQuotaWindowSeconds) * time.Second,
-		listenerRates: map[string]float64{},
-		sensors:       sensors[quota.Scope]{all: map[quota.Scope]*sensor{}}, arrived: sensors[string]{all: map[string]*sensor{}},
+		sensors: sensors[quota.Scope]{all: map[quota.Scope]*sensor{}}, arrived: sensors[string]{all: map[string]*sensor{}},
 	}
-	q.setRate(c.MaxConnectionRate)
+	q.setRates(c.MaxConnectionRate, config.ListenerLimits(config.Layers{Static: c.Static}))
 	if len(c.Listeners) > 1 {
 		q.spared = c.InterBrokerListenerName
-	}
-	for _, l := range c.Listeners {
-		key := "listener.name." + strings.ToLower(l.Name) + ".max.connection.creation.rate"
-		for k, v := range c.Static {
-			if strings.EqualFold(k, key) {
-				if n, err := strconv.Atoi(strings.TrimSpace(v)); err == nil && n < math.MaxInt32 {
-					q.listenerRates[l.Name] = float64(n)
-				}
-			}
-		}
 	}
 	return q
 }
 
-// setRate takes over max.connection.creation.rate.
-func (q *quotas) setRate(n int32) { q.rate.Store(n) }
+// setRates takes over max.connection.creation.rate, of the broker and of listeners.
+func (q *quotas) setRates(n int32, listeners map[string]config.ListenerLimit) {
+	q.rates.Store(&connectionRates{n, listeners})
+}
 
 var quotaKindOf = map[string]quota.Kind{
 	metadata.QuotaProducerByteRate: quota.Produce, metadata.QuotaConsumerByteRate: quota.Fetch,
@@ -350,11 +352,12 @@ func (b *Broker) admitConnection(listener, host string) server.Admission {
 			}
 		}
 	}
-	if limit, ok := q.listenerRates[listener]; ok {
-		a.Wait, _ = q.arrival("listener:"+listener, limit, now)
+	rates := q.rates.Load()
+	if rate := rates.of(listener); rate < math.MaxInt32 {
+		a.Wait, _ = q.arrival("listener:"+listener, float64(rate), now)
 	}
-	if rate := q.rate.Load(); rate < math.MaxInt32 && listener != q.spared {
-		d, _ := q.arrival("broker", float64(rate), now)
+	if rates.broker < math.MaxInt32 && listener != q.spared {
+		d, _ := q.arrival("broker", float64(rates.broker), now)
 		a.Wait = max(a.Wait, d)
 	}
 	return a

@@ -79,7 +79,7 @@ func listenerScoped(name string) bool {
 		return true
 	}
 	switch name {
-	case "connections.max.reauth.ms", "max.connection.creation.rate", "principal.builder.class":
+	case "connections.max.reauth.ms", "max.connection.creation.rate", "max.connections", "principal.builder.class":
 		return true
 	}
 	return false
@@ -118,6 +118,11 @@ func splitListenerKey(full string) (listener, mechanism string, k *Key) {
 // checkListenerKey judges a property of a single listener by itself.
 func checkListenerKey(full, value string) error {
 	_, mechanism, k := splitListenerKey(full)
+	if _, rest, ok := strings.Cut(strings.TrimPrefix(full, listenerPrefix), "."); k == nil && ok {
+		if base := BrokerKeys.Key(rest); base != nil && base.Unsupported != "" {
+			return invalid(fmt.Sprintf("Unknown broker config name: %s. moldau does not support %s (%s)", full, base.Name, base.Unsupported))
+		}
+	}
 	if k == nil {
 		return invalid(fmt.Sprintf("Unknown broker config name: %s. It is no property that a single listener can have", full))
 	}

@@ -178,7 +178,7 @@ var brokerDocs = map[string]string{
 	"log.roll.ms":                                                 "The default of the topics' segment.ms. It counts before log.roll.hours.",
 	"log.segment.bytes":                                           "The default of the topics' segment.bytes.",
 	"log.segment.delete.delay.ms":                                 "The default of the topics' file.delete.delay.ms.",
-	"max.connections":                                             "The most connections that are open at once.",
+	"max.connections":                                             "The most connections that are open at once; with listener.name.NAME. before it, on that listener.",
 	"max.connections.per.ip":                                      "The most connections from one address that are open at once.",
 	"max.connections.per.ip.overrides":                            "For single addresses, or names of hosts, what counts instead of max.connections.per.ip: HOST:NUMBER, separated by commas.",
 	"max.incremental.fetch.session.cache.slots":                   "The most fetch sessions that are kept.",

@@ -319,7 +319,7 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 		{[]string{"connections.max.idle.ms"}, true, "Cannot update these configs dynamically: [connections.max.idle.ms]"},
 		{[]string{"ssl.keystore.location"}, true, "These security configs can be dynamically updated only per-listener using the listener prefix: [ssl.keystore.location]"},
 		{[]string{"nope"}, true, "Unknown broker config name: nope"},
-		{[]string{"listener.name.x.ssl.client.auth"}, false, "Cannot update these configs dynamically: [listener.name.x.ssl.client.auth]"},
+		{[]string{"listener.name.x.ssl.client.auth"}, false, "Cannot update these configs dynamically: [listener.name.x.ssl.client.auth]. A listener takes them when the broker starts: set them in its configuration and restart it"},
 		{[]string{"listener.name.x.ssl.key.password"}, true, "Cannot update these configs at default cluster level, broker id must be specified: [listener.name.x.ssl.key.password]"},
 	} {
 		require.EqualError(t, ValidateBrokerUpdate(c.keys, c.cluster), c.want)

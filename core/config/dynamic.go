@@ -81,7 +81,7 @@ func checkNumbers(b *Broker, set map[string]string, dynamic bool) error {
 		value int32
 	}{{"max.connections", b.MaxConnections}, {"max.connection.creation.rate", b.MaxConnectionRate}} {
 		if has(zero.key) && zero.value == 0 {
-			return invalid(fmt.Sprintf("Invalid value org.apache.kafka.common.config.ConfigException: Invalid %s 0 for configuration Invalid dynamic configuration", zero.key))
+			return noLimit(zero.key)
 		}
 	}
 	if has(dedupeBuffer) && b.LogCleanerEnable && b.LogCleanerDedupeBufferSize <= 1<<20 {
@@ -118,6 +118,7 @@ func AssignmentIntervalMs(l Layers) int32 {
 // Kafka's texts.
 func ValidateBrokerUpdate(keys []string, cluster bool) error {
 	var fixed, bare, single []string
+	remedy := ""
 	for _, n := range keys {
 		k := BrokerKeys.Key(n)
 		switch {
@@ -129,8 +130,12 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 					}
 					continue
 				}
+				if _, _, ok := limitKey(n); ok {
+					continue
+				}
 				if _, _, lk := splitListenerKey(n); lk != nil {
 					fixed = append(fixed, n)
+					remedy = ". A listener takes them when the broker starts: set them in its configuration and restart it"
 					continue
 				}
 				return checkListenerKey(n, "")
@@ -148,7 +153,7 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 	slices.Sort(bare)
 	slices.Sort(single)
 	if len(fixed) > 0 {
-		return invalid(fmt.Sprintf("Cannot update these configs dynamically: [%s]", strings.Join(fixed, ", ")))
+		return invalid(fmt.Sprintf("Cannot update these configs dynamically: [%s]%s", strings.Join(fixed, ", "), remedy))
 	}
 	if len(bare) > 0 {
 		return invalid(fmt.Sprintf("These security configs can be dynamically updated only per-listener using the listener prefix: [%s]", strings.Join(bare, ", ")))
@@ -163,6 +168,9 @@ func ValidateBrokerUpdate(keys []string, cluster bool) error {
 func ValidateBroker(overrides, static map[string]string) error {
 	overrides, err := withoutStores(overrides)
 	if err != nil {
+		return err
+	}
+	if overrides, err = withoutLimits(overrides); err != nil {
 		return err
 	}
 	if err := BrokerKeys.Validate(overrides); err != nil {

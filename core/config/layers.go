@@ -200,7 +200,7 @@ func DescribeBroker(l Layers, names []string) []Entry {
 		return e
 	})
 	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Source == SourceDefault && onlyWhenSet(e.Name) })
-	return append(entries, describeStores(l, names)...)
+	return append(entries, describeListeners(l, names, true)...)
 }
 
 // onlyWhenSet says whether Kafka shows a property only while it is set: the throttles of replication and of moves.
@@ -222,7 +222,7 @@ func DescribeCluster(l Layers, names []string) []Entry {
 		v := shown(k, s)
 		return Entry{Value: v, Source: SourceClusterDefault, ReadOnly: k.Update == ReadOnly, Synonyms: []Synonym{{k.Name, v, SourceClusterDefault}}}
 	})
-	return slices.DeleteFunc(entries, func(e Entry) bool { return e.Source == 0 })
+	return append(slices.DeleteFunc(entries, func(e Entry) bool { return e.Source == 0 }), describeListeners(l, names, false)...)
 }
 
 // DescribeGroup answers DescribeConfigs for a group with these overrides, on the broker of these layers.

@@ -3,7 +3,6 @@ package config
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 // storeKeys are the properties of a listener's key and trust store. They can be set for a running listener of one broker, with
@@ -49,31 +48,52 @@ func withoutStores(overrides map[string]string) (map[string]string, error) {
 	return rest, nil
 }
 
-// describeStores answers DescribeConfigs for the properties of listeners' stores that were set for this broker. Kafka says of them that they are
-// read only.
-func describeStores(l Layers, names []string) []Entry {
+// describeListeners answers DescribeConfigs for the properties of single listeners: those of a broker, its defaults among their synonyms, or what was
+// set for all brokers. Kafka says of them that they are read only.
+func describeListeners(l Layers, names []string, broker bool) []Entry {
+	layers := []struct {
+		values map[string]string
+		source Source
+	}{{l.Broker, SourceBroker}, {l.Cluster, SourceClusterDefault}, {l.Static, SourceStatic}}
+	if !broker {
+		layers = layers[1:2]
+	}
 	if names == nil {
-		names = slices.Sorted(maps.Keys(l.Broker))
+		all := map[string]bool{}
+		for _, layer := range layers {
+			for n := range layer.values {
+				all[n] = true
+			}
+		}
+		names = slices.Sorted(maps.Keys(all))
 	}
 	var out []Entry
 	for _, n := range names {
-		_, k, ok := storeKey(n)
-		v, set := l.Broker[n]
-		if !ok || !set || !strings.HasPrefix(n, listenerPrefix) {
+		_, mechanism, k := splitListenerKey(n)
+		if k == nil {
 			continue
 		}
-		e := Entry{Name: n, Value: shown(k, v), Source: SourceBroker, ReadOnly: true, Sensitive: k.Sensitive(), Type: k.Type, Doc: k.Doc}
-		for _, layer := range []struct {
-			values map[string]string
-			source Source
-		}{{l.Broker, SourceBroker}, {l.Cluster, SourceClusterDefault}, {l.Static, SourceStatic}} {
-			for _, name := range []string{n, k.Name} {
-				if v, ok := layer.values[name]; ok {
-					e.Synonyms = append(e.Synonyms, Synonym{name, shown(k, v), layer.source})
+		e := Entry{Name: n, ReadOnly: true, Sensitive: k.Sensitive(), Type: k.Type, Doc: k.Doc}
+		forms, set := []string{n, k.Name}, false
+		if mechanism != "" {
+			forms = forms[:1]
+		}
+		for _, layer := range layers {
+			for _, name := range forms {
+				v, ok := layer.values[name]
+				if !ok {
+					continue
+				}
+				e.Synonyms = append(e.Synonyms, Synonym{name, shown(k, v), layer.source})
+				if name == n && !set {
+					e.Value, e.Source, set = shown(k, v), layer.source, true
 				}
 			}
 		}
-		if k.Default != nil {
+		if !set {
+			continue
+		}
+		if broker && mechanism == "" && k.Default != nil {
 			e.Synonyms = append(e.Synonyms, Synonym{k.Name, shown(k, *k.Default), SourceDefault})
 		}
 		out = append(out, e)

@@ -94,7 +94,7 @@ func TestMistakesInSecurityAreNamed(t *testing.T) {
 
 // TestEveryListenerPropertyIsAskedFor: what core/config accepts for listeners is read here.
 func TestEveryListenerPropertyIsAskedFor(t *testing.T) {
-	asked := map[string]bool{"max.connection.creation.rate": true} // the broker's quotas
+	asked := map[string]bool{"max.connection.creation.rate": true, "max.connections": true} // the broker's bounds
 	ca := securitytest.NewCA(t)
 	for _, kind := range []string{"PEM", "JKS"} {
 		files := ca.Issue(t, pkix.Name{CommonName: "b"}).Files(t, t.TempDir(), kind)

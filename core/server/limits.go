@@ -8,6 +8,8 @@ type Limits struct {
 	PerIP int
 	// PerIPOf is what counts instead of PerIP for single addresses.
 	PerIPOf map[string]int
+	// PerListener is of single listeners, by their names; more wait in the accept queue. One that is not in it has no limit of its own.
+	PerListener map[string]int
 }
 
 // of is the limit of an address; ok is false when it has none.

@@ -108,14 +108,16 @@ type Server struct {
 	ctx    context.Context // ends when the server must stop at once
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	slot     *sync.Cond // a connection has gone, or the limits have changed
-	limits   Limits
-	conns    map[*Conn]struct{}
-	perIP    map[string]int
-	pending  pending
-	draining bool
-	refusing atomic.Int64 // refused connections that wait to be closed
+	mu     sync.Mutex
+	slot   *sync.Cond // a connection has gone, or the limits have changed
+	limits Limits
+	conns  map[*Conn]struct{}
+	perIP  map[string]int
+	// perListener counts the connections of listeners that limits are for.
+	perListener map[string]int
+	pending     pending
+	draining    bool
+	refusing    atomic.Int64 // refused connections that wait to be closed
 
 	nextID atomic.Uint64
 	queued atomic.Int64 // encoded bytes in the queues of all connections
@@ -147,7 +149,7 @@ func New(cfg Config, h Handler) *Server {
 		tiny: NewBudget(cfg.MemoryBytes / 8), small: NewBudget(cfg.MemoryBytes / 2), large: NewBudget(cfg.MemoryBytes / 8 * 3),
 		tinyStrangers: NewBudget(cfg.UnauthenticatedMemoryBytes / 4), strangers: NewBudget(cfg.UnauthenticatedMemoryBytes / 4 * 3),
 		arrivals: arrivals{conns: map[*Conn]time.Time{}},
-		conns:    map[*Conn]struct{}{}, perIP: map[string]int{}, pending: newPending(), limits: cfg.Limits,
+		conns:    map[*Conn]struct{}{}, perIP: map[string]int{}, perListener: map[string]int{}, pending: newPending(), limits: cfg.Limits,
 	}
 	s.slot = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -195,9 +197,6 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener, o ListenerOp
 	defer func() { _ = l.Close() }()
 	delay := time.Duration(0)
 	for {
-		if !o.Unlimited && !s.waitSlot(ctx) {
-			return nil
-		}
 		nc, err := l.Accept()
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
@@ -214,17 +213,28 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener, o ListenerOp
 			}
 		}
 		delay = 0
+		if !o.Unlimited && !s.waitSlot(ctx, o.Name) {
+			_ = nc.Close()
+			return nil
+		}
 		if s.admit(ctx, nc, o) {
 			s.start(nc, o)
 		}
 	}
 }
 
-// waitSlot waits until another connection is allowed.
-func (s *Server) waitSlot(ctx context.Context) bool {
+// waitSlot waits until another connection is allowed on a listener. The one that waits has been accepted, as in Kafka; those behind it have not.
+func (s *Server) waitSlot(ctx context.Context, listener string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.limits.Connections > 0 && len(s.conns) >= s.limits.Connections && !s.draining && ctx.Err() == nil {
+	full := func() bool {
+		if s.limits.Connections > 0 && len(s.conns) >= s.limits.Connections {
+			return true
+		}
+		most, ok := s.limits.PerListener[listener]
+		return ok && s.perListener[listener] >= most
+	}
+	for full() && !s.draining && ctx.Err() == nil {
 		s.slot.Wait()
 	}
 	return !s.draining && ctx.Err() == nil
@@ -246,6 +256,7 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 	}
 	s.conns[c] = struct{}{}
 	s.perIP[c.host]++
+	s.perListener[o.Name]++
 	s.wg.Add(1)
 	var crowded *Conn
 	if !o.Unlimited {
@@ -267,7 +278,8 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 		if s.perIP[c.host]--; s.perIP[c.host] <= 0 {
 			delete(s.perIP, c.host)
 		}
-		s.slot.Signal()
+		s.perListener[o.Name]--
+		s.slot.Broadcast() // those who wait are of different listeners
 		s.mu.Unlock()
 	}()
 }
