@@ -45,7 +45,7 @@ such as --format '%t[%p]@%o %k=%v\n'.`,
 		Args: cobra.MinimumNArgs(1), ValidArgsFunction: a.names(topicNames), Annotations: map[string]string{"ends": "interrupt"},
 		Example: `  moldau consume orders --from-beginning --max 10 --format '%p %o %k %v\n'
   moldau consume shop.public.orders --offset -5 --value avro --until-end`,
-		RunE: func(c *cobra.Command, args []string) error { return a.consume(c, args, f) },
+		RunE: func(c *cobra.Command, args []string) error { return a.consume(c.Context(), args, f) },
 	}
 	fl := c.Flags()
 	fl.StringVarP(&f.group, "group", "g", "", "consume as a member of this group and commit what was printed")
@@ -98,7 +98,7 @@ func startAt(s string, now time.Time) (kgo.Offset, error) {
 	return o.At(n), nil
 }
 
-func (a *app) consume(c *cobra.Command, topics []string, f consumeFlags) error {
+func (a *app) consume(ctx context.Context, topics []string, f consumeFlags) error {
 	if f.fromBeginning {
 		f.offset = "start"
 	}
@@ -126,27 +126,13 @@ func (a *app) consume(c *cobra.Command, topics []string, f consumeFlags) error {
 		}
 		opts = append(opts, o...)
 	}
-	ctx := c.Context()
 	adm, actx, done, err := a.admin(ctx)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if !f.regex {
-		there, err := adm.ListTopicsWithInternal(actx, topics...)
-		if err != nil {
-			return fmt.Errorf("look for the topics: %w", err)
-		}
-		for _, t := range topics {
-			if err := there[t].Err; err != nil {
-				return fmt.Errorf("topic %s: %w", t, err)
-			}
-			for _, p := range f.partitions {
-				if _, ok := there[t].Partitions[p]; !ok {
-					return notFound("topic %s has no partition %d: it has %d", t, p, len(there[t].Partitions))
-				}
-			}
-		}
+	if err := checkTopics(actx, adm, topics, f); err != nil {
+		return err
 	}
 	goal := end{}
 	if f.untilEnd {
@@ -155,15 +141,50 @@ func (a *app) consume(c *cobra.Command, topics []string, f consumeFlags) error {
 		if f.regex {
 			return usagef("name the topics", "--until-end and --regex do not go together")
 		}
-		if goal, err = a.endOf(actx, adm, topics, f); err != nil {
+		if goal, err = a.endOf(actx, adm, topics, f); err != nil || goal.reached() {
 			return err
 		}
-		if goal.reached() {
-			return nil
+	}
+	cl, err := kgo.NewClient(append(opts, f.assignment(topics, at)...)...)
+	if err != nil {
+		return usage(fmt.Errorf("client properties: %w", err), "")
+	}
+	defer cl.CloseAllowingRebalance()
+	out := bufio.NewWriterSize(a.Out, 64<<10)
+	defer func() { _ = out.Flush() }()
+	run := consumption{flags: f, client: cl, goal: goal, out: out, write: write}
+	for {
+		if over, err := run.poll(ctx); over || err != nil {
+			return err
 		}
 	}
-	switch {
-	case len(f.partitions) > 0:
+}
+
+// checkTopics says which of the topics and partitions is not there.
+func checkTopics(ctx context.Context, adm *kadm.Client, topics []string, f consumeFlags) error {
+	if f.regex {
+		return nil
+	}
+	there, err := adm.ListTopicsWithInternal(ctx, topics...)
+	if err != nil {
+		return fmt.Errorf("look for the topics: %w", err)
+	}
+	for _, t := range topics {
+		if err := there[t].Err; err != nil {
+			return fmt.Errorf("topic %s: %w", t, err)
+		}
+		for _, p := range f.partitions {
+			if _, ok := there[t].Partitions[p]; !ok {
+				return notFound("topic %s has no partition %d: it has %d", t, p, len(there[t].Partitions))
+			}
+		}
+	}
+	return nil
+}
+
+// assignment is what the client consumes, and from where.
+func (f *consumeFlags) assignment(topics []string, at kgo.Offset) []kgo.Opt {
+	if len(f.partitions) > 0 {
 		m := map[string]map[int32]kgo.Offset{}
 		for _, t := range topics {
 			m[t] = map[int32]kgo.Offset{}
@@ -171,74 +192,81 @@ func (a *app) consume(c *cobra.Command, topics []string, f consumeFlags) error {
 				m[t][p] = at
 			}
 		}
-		opts = append(opts, kgo.ConsumePartitions(m))
-	default:
-		opts = append(opts, kgo.ConsumeTopics(topics...), kgo.ConsumeStartOffset(at), kgo.ConsumeResetOffset(at))
-		if f.regex {
-			opts = append(opts, kgo.ConsumeRegex())
-		}
-		if f.group != "" {
-			opts = append(opts, kgo.ConsumerGroup(f.group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll())
+		return []kgo.Opt{kgo.ConsumePartitions(m)}
+	}
+	opts := []kgo.Opt{kgo.ConsumeTopics(topics...), kgo.ConsumeStartOffset(at), kgo.ConsumeResetOffset(at)}
+	if f.regex {
+		opts = append(opts, kgo.ConsumeRegex())
+	}
+	if f.group != "" {
+		opts = append(opts, kgo.ConsumerGroup(f.group), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll())
+	}
+	return opts
+}
+
+// consumption is consuming under way.
+type consumption struct {
+	flags  consumeFlags
+	client *kgo.Client
+	goal   end
+	out    *bufio.Writer
+	write  recordWriter
+	n      int64 // printed
+}
+
+// mostAtOnce bounds the records of one poll.
+const mostAtOnce = 10_000
+
+// poll prints the next records and commits them, and says whether that was all.
+func (x *consumption) poll(ctx context.Context) (over bool, err error) {
+	f := &x.flags
+	pctx, cancel := ctx, context.CancelFunc(func() {})
+	if f.idle > 0 {
+		pctx, cancel = context.WithTimeout(ctx, f.idle)
+	}
+	most := mostAtOnce
+	if f.max > 0 {
+		most = int(min(f.max-x.n, mostAtOnce))
+	}
+	fs := x.client.PollRecords(pctx, most)
+	defer x.client.AllowRebalance()
+	idle := pctx.Err() != nil
+	cancel()
+	if ctx.Err() != nil {
+		return true, ctx.Err()
+	}
+	for _, e := range fs.Errors() {
+		if !errors.Is(e.Err, context.DeadlineExceeded) {
+			return true, fmt.Errorf("consume %s: %w", partitionName(e.Topic, e.Partition), e.Err)
 		}
 	}
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return usage(fmt.Errorf("client properties: %w", err), "")
+	printed, failed := x.print(fs)
+	if err := x.out.Flush(); err != nil {
+		return true, err
 	}
-	defer cl.CloseAllowingRebalance()
-	out := bufio.NewWriterSize(a.Out, 64<<10)
-	defer func() { _ = out.Flush() }()
-	var n int64
-	for {
-		pctx, cancel := ctx, context.CancelFunc(func() {})
-		if f.idle > 0 {
-			pctx, cancel = context.WithTimeout(ctx, f.idle)
-		}
-		most := 10000
-		if f.max > 0 {
-			most = int(min(f.max-n, int64(most)))
-		}
-		fs := cl.PollRecords(pctx, most)
-		idle := pctx.Err() != nil
-		cancel()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		for _, e := range fs.Errors() {
-			if !errors.Is(e.Err, context.DeadlineExceeded) {
-				return fmt.Errorf("consume %s: %w", partitionName(e.Topic, e.Partition), e.Err)
-			}
-		}
-		var printed []*kgo.Record
-		var failed error
-		fs.EachPartition(func(p kgo.FetchTopicPartition) {
-			for _, r := range p.Records {
-				if failed != nil || r.Attrs.IsControl() || f.untilEnd && !goal.wants(r) {
-					continue
-				}
-				if failed = write(out, &p.FetchPartition, r); failed == nil {
-					n++
-					printed = append(printed, r)
-				}
-			}
-			goal.at(p.Topic, p.Partition, p.Records)
-		})
-		if err := out.Flush(); err != nil {
-			return err
-		}
-		if f.group != "" && len(printed) > 0 {
-			if err := cl.CommitRecords(ctx, printed...); err != nil {
-				return fmt.Errorf("commit offsets of group %s: %w", f.group, err)
-			}
-		}
-		cl.AllowRebalance()
-		switch {
-		case failed != nil:
-			return failed
-		case f.max > 0 && n >= f.max, f.untilEnd && goal.reached(), idle:
-			return nil
+	if f.group != "" && len(printed) > 0 {
+		if err := x.client.CommitRecords(ctx, printed...); err != nil {
+			return true, fmt.Errorf("commit offsets of group %s: %w", f.group, err)
 		}
 	}
+	return f.max > 0 && x.n >= f.max || f.untilEnd && x.goal.reached() || idle, failed
+}
+
+// print writes the records that are wanted, up to one that cannot be printed.
+func (x *consumption) print(fs kgo.Fetches) (printed []*kgo.Record, failed error) {
+	fs.EachPartition(func(p kgo.FetchTopicPartition) {
+		for _, r := range p.Records {
+			if failed != nil || r.Attrs.IsControl() || x.flags.untilEnd && !x.goal.wants(r) {
+				continue
+			}
+			if failed = x.write(x.out, &p.FetchPartition, r); failed == nil {
+				x.n++
+				printed = append(printed, r)
+			}
+		}
+		x.goal.at(p.Topic, p.Partition, p.Records)
+	})
+	return printed, failed
 }
 
 // end is what is still to come of each partition until --until-end: the offset that ends it.
@@ -329,8 +357,11 @@ func (e end) at(topic string, partition int32, l []*kgo.Record) {
 	}
 }
 
+// recordWriter prints a record of a partition.
+type recordWriter func(*bufio.Writer, *kgo.FetchPartition, *kgo.Record) error
+
 // printer returns what writes a record in the format that was asked for.
-func (a *app) printer(f consumeFlags) (func(*bufio.Writer, *kgo.FetchPartition, *kgo.Record) error, error) {
+func (a *app) printer(f consumeFlags) (recordWriter, error) {
 	dec := &decoder{url: a.registryURL(f.registry), timeout: a.timeout}
 	for _, x := range []struct{ flag, as string }{{"value", f.value}, {"key", f.key}} {
 		if x.as != "" && !slices.Contains([]string{"avro", "json", "string", "hex", "base64"}, x.as) {
