@@ -30,6 +30,7 @@ type produceCall struct {
 	results []wire.ProduceResult
 	parts   []*replica.Partition // of results, nil where there is none
 	txn     *produceTxn          // nil unless there are transactional records
+	later   log.SyncLater        // of the partitions appended to so far
 	nodes   []wire.NodeEndpoint
 	buf     []byte
 	waiting atomic.Int32
@@ -108,6 +109,7 @@ func (c *produceCall) appendAll() bool {
 	if c.transactional() {
 		c.txn = c.join()
 	}
+	defer c.later.Begin()
 	for i := range c.req.Topics {
 		t := &c.req.Topics[i]
 		topic := c.b.topicFor(t.Name, t.ID)
@@ -158,7 +160,7 @@ func (c *produceCall) appendOne(topic *topicState, slot int) bool {
 		acker = c
 		c.waiting.Add(1)
 	}
-	o := replica.AppendOptions{Acks: c.req.Acks, Origin: log.Client}
+	o := replica.AppendOptions{Acks: c.req.Acks, Origin: log.Client, SyncLater: &c.later}
 	if c.txn != nil {
 		o.Guard = c.txn.guards[slot]
 	}

@@ -33,6 +33,8 @@ type AppendOptions struct {
 	Guard Guard
 	// TransactionVersion is that of the transaction a marker ends. From 2 on its epoch is one that the producer did not write with.
 	TransactionVersion int16
+	// SyncLater, when not nil, collects the log for a sync that would otherwise begin with this append.
+	SyncLater *SyncLater
 }
 
 // AppendResult says where batches went.
@@ -65,7 +67,11 @@ func (l *Log) Append(batches []byte, o AppendOptions) (AppendResult, error) {
 		return res, err
 	}
 	if l.needsSync(cfg, records) {
-		l.d.syncer.kick(l)
+		if o.SyncLater != nil {
+			o.SyncLater.add(l, len(batches))
+		} else {
+			l.d.syncer.kick(l)
+		}
 	}
 	l.notify()
 	return res, nil

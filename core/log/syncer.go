@@ -50,17 +50,20 @@ func (s *syncer) kick(l *Log) {
 // push queues a log that counts as queued.
 func (s *syncer) push(l *Log) {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.queue = append(s.queue, l)
+		s.start(1)
 	}
-	s.queue = append(s.queue, l)
-	start := s.workers < s.limit()
-	if start {
+}
+
+// start starts workers for n logs that were queued, as far as there may be more, and one for a group. Call with mu held.
+func (s *syncer) start(n int) {
+	if s.together(len(s.queue) - s.head) {
+		n = 1
+	}
+	for limit := s.limit(); n > 0 && s.workers < limit; n-- {
 		s.workers++
-	}
-	s.mu.Unlock()
-	if start {
 		go s.work()
 	}
 }

@@ -268,9 +268,10 @@ type AppendOptions struct {
 	// Epoch, when CheckEpoch is set, must be the partition's leader epoch.
 	Epoch      int32
 	CheckEpoch bool
-	// Guard and TransactionVersion are the log's.
+	// Guard, TransactionVersion and SyncLater are the log's.
 	Guard              log.Guard
 	TransactionVersion int16
+	SyncLater          *log.SyncLater
 }
 
 // Append appends batches. The log may rewrite headers in place; batches is free again when Append returns.
@@ -287,7 +288,7 @@ func (p *Partition) Append(batches []byte, o AppendOptions, acker Acker, slot in
 	}
 	p.swap.RLock()
 	defer p.swap.RUnlock()
-	res, err := p.Log().Append(batches, log.AppendOptions{LeaderEpoch: l.Epoch, Origin: o.Origin, Guard: o.Guard, TransactionVersion: o.TransactionVersion})
+	res, err := p.Log().Append(batches, log.AppendOptions{LeaderEpoch: l.Epoch, Origin: o.Origin, Guard: o.Guard, TransactionVersion: o.TransactionVersion, SyncLater: o.SyncLater})
 	if err != nil {
 		return res, err
 	}
