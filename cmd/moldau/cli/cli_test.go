@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"bytes"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,6 +57,38 @@ func TestSeveralFailuresHaveTheCodeOfAllOrOne(t *testing.T) {
 	require.Equal(t, exitNotFound, classify(f.err()).Code)
 	f.add("c", usagef("", "bad"))
 	require.Equal(t, exitFailed, classify(f.err()).Code)
+}
+
+// TestAnInterruptEndsProduceThoughItsInputGoesOn: a terminal, from which nothing more comes. The transaction is of all records or none.
+func TestAnInterruptEndsProduceThoughItsInputGoesOn(t *testing.T) {
+	addr := brokertest.Start(t).Addr()
+	_, _, code := execute(t, "", "topic", "create", "typed", "--bootstrap-server", addr)
+	require.Zero(t, code)
+	in, typed := io.Pipe()
+	defer typed.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan int, 1)
+	var errs bytes.Buffer
+	go func() {
+		ended <- Main(ctx, []string{"produce", "typed", "--bootstrap-server", addr, "--transactional-id", "t"}, Streams{In: in, Out: io.Discard, Err: &errs})
+	}()
+	_, err := io.WriteString(typed, "one\ntwo\n")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // both are sent
+		out, _, _ := execute(t, "", "consume", "typed", "--bootstrap-server", addr, "--from-beginning", "--until-end")
+		return out == "one\ntwo\n"
+	}, 30*time.Second, 10*time.Millisecond)
+	interrupt()
+	select {
+	case code := <-ended:
+		require.Equal(t, exitInterrupted, code, errs.String())
+	case <-time.After(20 * time.Second):
+		require.Fail(t, "it waits for its input")
+	}
+	out, _, code := execute(t, "", "consume", "typed", "--bootstrap-server", addr, "--from-beginning", "--until-end", "--isolation", "read_committed")
+	require.Zero(t, code)
+	require.Empty(t, out, "half of what was to come was committed")
 }
 
 // TestLogFilesAreShown dumps and checks what a broker wrote, then what was damaged afterwards.

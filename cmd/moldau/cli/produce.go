@@ -47,7 +47,7 @@ func (a *app) produceCommand() *cobra.Command {
 		Args: cobra.ExactArgs(1), ValidArgsFunction: a.names(topicNames),
 		Example: `  echo 'k1:hello' | moldau produce orders --key-separator :
   moldau produce orders --file a.json --file b.json --header source=backfill`,
-		RunE: func(c *cobra.Command, args []string) error { return a.produce(c, args[0], p) },
+		RunE: func(c *cobra.Command, args []string) error { return a.produce(c.Context(), args[0], p) },
 	}
 	f := c.Flags()
 	f.StringVar(&p.separator, "key-separator", "", "what parts key and value of a line")
@@ -88,7 +88,7 @@ func tuning(acks, compression string) ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-func (a *app) produce(c *cobra.Command, topic string, p produceFlags) error {
+func (a *app) produce(ctx context.Context, topic string, p produceFlags) error {
 	conf, err := a.properties()
 	if err != nil {
 		return err
@@ -117,7 +117,6 @@ func (a *app) produce(c *cobra.Command, topic string, p produceFlags) error {
 		return usage(fmt.Errorf("client properties: %w", err), "")
 	}
 	defer cl.Close()
-	ctx := c.Context()
 	pctx, cancel := context.WithTimeout(ctx, a.timeout)
 	err = cl.Ping(pctx)
 	cancel()
@@ -129,73 +128,120 @@ func (a *app) produce(c *cobra.Command, topic string, p produceFlags) error {
 			return fmt.Errorf("begin transaction: %w", err)
 		}
 	}
-	var (
-		mu    sync.Mutex
-		first error
-		sent  int
-	)
-	count, lastErr := 0, error(nil)
-	for ctx.Err() == nil {
-		r, err := next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			lastErr = usage(fmt.Errorf("record %d: %w", count+1, err), "")
-			break
-		}
-		count++
-		if p.key != "" {
-			r.Key = []byte(p.key)
-		}
-		r.Headers = append(r.Headers, headers...)
-		if p.tombstone && len(r.Value) == 0 {
-			r.Value = nil
-		}
-		mu.Lock()
-		failed := first != nil
-		mu.Unlock()
-		if failed {
-			break
-		}
-		cl.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if err == nil {
-				sent++
-			} else if first == nil {
-				first = err
-			}
-		})
+	x := production{client: cl, flags: p, headers: headers}
+	bad := x.send(ctx, next)
+	if bad == nil {
+		bad = ctx.Err() // what was read goes out, but for a transaction, which is of all records or none
 	}
-	fctx, fcancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
-	defer fcancel()
-	if err := cl.Flush(fctx); err != nil && first == nil {
-		first = err
-	}
-	if p.transactionalID != "" {
-		end := kgo.TryCommit
-		if first != nil || lastErr != nil {
-			end = kgo.TryAbort
-		}
-		if err := kafkaclient.EndTransaction(fctx, cl, end); err != nil && first == nil {
-			first = fmt.Errorf("end transaction: %w", err)
-		}
-		if end == kgo.TryAbort {
-			sent = 0
-		}
-	}
-	if first != nil {
-		err := fmt.Errorf("produce to %s (%d records were acknowledged): %w", topic, sent, first)
-		if errors.Is(first, kerr.UnknownTopicOrPartition) {
-			return &Error{Code: exitNotFound, Err: err, Remedy: "moldau topic create " + topic + " makes the topic"}
-		}
-		return err
-	}
-	if lastErr != nil {
-		return lastErr
+	sent, err := x.finish(ctx, a.timeout, bad == nil)
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		err = fmt.Errorf("produce to %s (%d records were acknowledged): %w", topic, sent, err)
+		return &Error{Code: exitNotFound, Err: err, Remedy: "moldau topic create " + topic + " makes the topic"}
+	case err != nil:
+		return fmt.Errorf("produce to %s (%d records were acknowledged): %w", topic, sent, err)
+	case bad != nil:
+		return bad
 	}
 	return a.done(map[string]any{"topic": topic, "records": sent}, "%d records produced to %s", sent, topic)
+}
+
+// production is producing under way.
+type production struct {
+	client  *kgo.Client
+	flags   produceFlags
+	headers []kgo.RecordHeader
+
+	mu     sync.Mutex
+	failed error // the first failure
+	sent   int   // records that were acknowledged
+}
+
+// acknowledged is told of each record's fate.
+func (x *production) acknowledged(_ *kgo.Record, err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if err == nil {
+		x.sent++
+	} else if x.failed == nil {
+		x.failed = err
+	}
+}
+
+// send sends what next gives until it is over, one failed, or ctx ends. The error is of what was read.
+func (x *production) send(ctx context.Context, next func() (*kgo.Record, error)) error {
+	type read struct {
+		record *kgo.Record
+		err    error
+	}
+	// Beside this goroutine, since nothing ends a read of a terminal.
+	reads, over := make(chan read), make(chan struct{})
+	defer close(over)
+	go func() {
+		for {
+			r, err := next()
+			select {
+			case reads <- read{r, err}:
+			case <-over:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for n := 1; ; n++ {
+		var r read
+		select {
+		case <-ctx.Done():
+			return nil
+		case r = <-reads:
+		}
+		if errors.Is(r.err, io.EOF) {
+			return nil
+		}
+		if r.err != nil {
+			return usage(fmt.Errorf("record %d: %w", n, r.err), "")
+		}
+		if x.flags.key != "" {
+			r.record.Key = []byte(x.flags.key)
+		}
+		r.record.Headers = append(r.record.Headers, x.headers...)
+		if x.flags.tombstone && len(r.record.Value) == 0 {
+			r.record.Value = nil
+		}
+		x.mu.Lock()
+		failed := x.failed != nil
+		x.mu.Unlock()
+		if failed {
+			return nil
+		}
+		x.client.Produce(ctx, r.record, x.acknowledged)
+	}
+}
+
+// finish waits for what was sent and ends the transaction: good is whether all was read. It returns how many records count, and the first
+// failure.
+func (x *production) finish(ctx context.Context, timeout time.Duration, good bool) (sent int, failed error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	err := x.client.Flush(ctx)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.failed == nil {
+		x.failed = err
+	}
+	if x.flags.transactionalID == "" {
+		return x.sent, x.failed
+	}
+	end := kgo.TryCommit
+	if x.failed != nil || !good {
+		end, x.sent = kgo.TryAbort, 0
+	}
+	if err := kafkaclient.EndTransaction(ctx, x.client, end); err != nil && x.failed == nil {
+		x.failed = fmt.Errorf("end transaction: %w", err)
+	}
+	return x.sent, x.failed
 }
 
 // chosen is a partitioner for which a partition that a record names counts.
