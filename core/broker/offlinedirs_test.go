@@ -172,6 +172,21 @@ func TestPartitionsOfAFailedLogDirectoryHaveNoLeader(t *testing.T) {
 	require.GreaterOrEqual(t, fetched.Topics[0].Partitions[0].HighWatermark, acked[0])
 }
 
+// A directory that fails while nobody writes to it is noticed within seconds, as by Apache Kafka, whose checkpoint of high watermarks is every five.
+func TestAQuietLogDirectoryThatFailsIsNoticed(t *testing.T) {
+	root := t.TempDir()
+	a, b := filepath.Join(root, "a"), filepath.Join(root, "b")
+	c := brokertest.Start(t, brokertest.With("log.dirs", a+","+b))
+	c.CreateTopic(t, "x", 2)
+	require.Equal(t, map[string][]string{a: {"x-0"}, b: {"x-1"}}, logDirs(t, c))
+	breakDir(t, a)
+	require.Eventually(t, func() bool {
+		m, _ := partitionsOf(t, c, "x")
+		return m[0].Leader == -1 && m[1].Leader == 1
+	}, 20*time.Second, 20*time.Millisecond)
+	require.Equal(t, map[string][]string{a: {kerr.KafkaStorageError.Error()}, b: {"x-1"}}, logDirs(t, c))
+}
+
 func TestABrokerEndsWhenItsLastLogDirectoryHasFailed(t *testing.T) {
 	root := t.TempDir()
 	a, b := filepath.Join(root, "a"), filepath.Join(root, "b")

@@ -32,7 +32,8 @@ A directory of ` + "`log.dirs`" + ` that fails is offline until the next start; 
 brokers report directories, KIP-858), and what clients see was recorded from Apache Kafka 4.3.1: Metadata has LEADER_NOT_AVAILABLE, leader -1 and the replica as
 offline, DescribeTopicPartitions the same without an error, DescribeLogDirs KAFKA_STORAGE_ERROR for the directory; Produce, Fetch, ListOffsets, DeleteRecords and
 OffsetForLeaderEpoch answer KAFKA_STORAGE_ERROR, also after a start without the directory, where Kafka answers NOT_LEADER_OR_FOLLOWER to Produce. New
-partitions go to the other directories. Without any directory left the broker ends, as Kafka does.
+partitions go to the other directories. Without any directory left the broker ends, as Kafka does. Each directory is written to every five
+seconds, a few bytes for all of its partitions, so that a failure is noticed without traffic, as Kafka's is by its checkpoint of high watermarks.
 
 ## Configurations of brokers that change at run time
 

@@ -539,6 +539,7 @@ func (d *Dir) Run(ctx context.Context) error {
 	every(d.opts.CheckpointInterval, logged("checkpoint", func(context.Context) error { return d.checkpoint() }))
 	every(min(d.opts.CheckpointInterval, time.Second), logged("flush", d.flushDue))
 	every(min(d.opts.RetentionInterval, 10*time.Second), logged("remove files", func(context.Context) error { return d.emptyTrash() }))
+	every(d.opts.ProbeInterval, logged("probe", func(context.Context) error { return d.probe() }))
 	every(d.opts.ProducerExpirationCheck, logged("producer expiration", d.expireProducers))
 	if !d.opts.DisableCleaner {
 		wg.Go(func() { d.compactRepeatedly(ctx, logged("compaction", d.compactDue)) })

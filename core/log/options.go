@@ -31,6 +31,7 @@ type Options struct {
 
 	RetentionInterval        time.Duration // log.retention.check.interval.ms, 5 min
 	CheckpointInterval       time.Duration // log.flush.offset.checkpoint.interval.ms, 60 s
+	ProbeInterval            time.Duration // how often a directory is written to, so that one that fails is noticed without traffic, 5 s
 	CleanerBackoff           time.Duration // log.cleaner.backoff.ms, 15 s
 	ProducerExpirationCheck  time.Duration // producer.id.expiration.check.interval.ms, 10 min
 	DisableCleaner           bool          // log.cleaner.enable=false
@@ -88,6 +89,7 @@ func (o *Options) setDefaults() {
 	def(&o.ProducerIDExpiration, 24*time.Hour)
 	def(&o.RetentionInterval, 5*time.Minute)
 	def(&o.CheckpointInterval, time.Minute)
+	def(&o.ProbeInterval, probeInterval)
 	def(&o.CleanerBackoff, 15*time.Second)
 	def(&o.ProducerExpirationCheck, 10*time.Minute)
 }
