@@ -105,7 +105,7 @@ func TestBodiesThatCannotBeReadAreExplained(t *testing.T) {
 		{register, `[]`, 400, refuse("it is of type array, not an object")},
 		{register, `{"schema":5}`, 400, refuse("schema cannot be of type number")},
 		{register, `{"schema":"x","references":[{"version":"1"}]}`, 400, refuse("references.version cannot be of type string")},
-		{"PUT /config", `{"compatability":"NONE"}`, 200, `{}`}, // members that are not known are passed over, as Confluent's are
+		{"PUT /config", `{"compatibilityLevel":"NONE"}`, 200, `{}`}, // members that a PUT does not have are passed over, as in Confluent's registry
 		{"PUT /config", `{"compatibility":5}`, 422, `{"error_code":422,"message":"compatibility cannot be of type number"}`},
 	})
 }
