@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -29,18 +30,20 @@ type aclRow struct {
 	Permission string `json:"permission"`
 }
 
-func aclTable(rows []aclRow) *table {
+// emitACLs answers with rules, each once, sorted.
+func (a *app) emitACLs(rows []aclRow) error {
 	slices.SortFunc(rows, func(x, y aclRow) int {
 		key := func(r aclRow) string {
 			return strings.Join([]string{r.Resource, r.Name, r.Pattern, r.Principal, r.Host, r.Operation, r.Permission}, "\x00")
 		}
 		return strings.Compare(key(x), key(y))
 	})
+	rows = slices.Compact(rows)
 	t := &table{head: []string{"RESOURCE", "NAME", "PATTERN", "PRINCIPAL", "HOST", "OPERATION", "PERMISSION"}}
 	for _, r := range rows {
 		t.add(r.Resource, r.Name, r.Pattern, r.Principal, r.Host, r.Operation, r.Permission)
 	}
-	return t
+	return a.emit(rows, t)
 }
 
 // aclFlags say which rules: what they are about, for whom, and what they allow or deny.
@@ -159,8 +162,7 @@ func (a *app) aclList() *cobra.Command {
 					}
 				}
 			}
-			t := aclTable(rows)
-			return a.emit(slices.Compact(rows), t)
+			return a.emitACLs(rows)
 		}),
 	}
 	f.flags(c, a)
@@ -295,7 +297,7 @@ func (a *app) createACLs(ctx context.Context, f *aclFlags) error {
 		}
 	}
 	if len(made) > 0 {
-		if err := a.emit(made, aclTable(made)); err != nil {
+		if err := a.emitACLs(made); err != nil {
 			return err
 		}
 	}
@@ -334,7 +336,7 @@ func (a *app) deleteACLs(ctx context.Context, f *aclFlags) error {
 	if len(rows) == 0 {
 		return notFound("no acl matches")
 	}
-	return a.emit(rows, aclTable(rows))
+	return a.emitACLs(rows)
 }
 
 func (a *app) userCommand() *cobra.Command {
@@ -429,29 +431,30 @@ it is salted and hashed here and never sent.`,
 	return c
 }
 
+// maxSecret bounds a password, in bytes.
+const maxSecret = 4096
+
 // secret is the first line of a file.
 func (a *app) secret(file string) (string, error) {
-	b := make([]byte, 4096)
-	var n int
-	var err error
-	if file == "-" {
-		n, err = a.In.Read(b)
-	} else {
-		var f *os.File
-		if f, err = os.Open(file); err != nil {
+	in := a.In
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
 			return "", err
 		}
 		defer f.Close()
-		n, err = f.Read(b)
+		in = f
 	}
-	if n == 0 {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = errors.New("it is empty")
-		}
+	line, err := bufio.NewReader(io.LimitReader(in, maxSecret+1)).ReadString('\n') // a pipe may give it in pieces
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
 		return "", err
+	case line == "":
+		return "", errors.New("it is empty")
+	case len(line) > maxSecret:
+		return "", fmt.Errorf("its first line has more than %d bytes", maxSecret)
 	}
-	s, _, _ := strings.Cut(string(b[:n]), "\n")
-	return strings.TrimSuffix(s, "\r"), nil
+	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 }
 
 func (a *app) userDelete() *cobra.Command {

@@ -100,7 +100,17 @@ func (r *rest) call(ctx context.Context, method, path string, body, out any) err
 	if out == nil || len(b) == 0 {
 		return nil
 	}
-	return json.Unmarshal(b, out)
+	return decodeJSON(b, out)
+}
+
+// decodeJSON keeps numbers as they are written: offsets of connectors may have more digits than a float64.
+func decodeJSON(b []byte, out any) error {
+	if !json.Valid(b) {
+		return json.Unmarshal(b, out) // which says where
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return d.Decode(out)
 }
 
 func (a *app) connectorCommand() *cobra.Command {
@@ -186,7 +196,7 @@ func (a *app) document(file string) (map[string]any, error) {
 		return nil, usage(err, "give a readable file, or - for the standard input")
 	}
 	var m map[string]any
-	if err := json.Unmarshal(b, &m); err != nil {
+	if err := decodeJSON(b, &m); err != nil {
 		return nil, usage(fmt.Errorf("%s is no JSON object: %w", file, err), "")
 	}
 	return m, nil
