@@ -90,24 +90,20 @@ func inherit(c, outer Config) Config {
 	return c
 }
 
-// updateConfig applies the body of a PUT to c: members that are absent stay, null clears.
+// updateConfig applies the body of a PUT to c: members that are absent stay, null clears. What c points to is the state's: it is replaced,
+// never written to.
 func updateConfig(c Config, body map[string]json.RawMessage) (Config, error) {
-	targets := map[string]any{"alias": &c.Alias, "aliasForDeks": &c.AliasForDeks, "normalize": &c.Normalize, "validateFields": &c.ValidateFields,
-		"validateNewSchemas": &c.ValidateNewSchemas, "validateRules": &c.ValidateRules, "compatibility": &c.CompatibilityLevel,
-		"compatibilityPolicy": &c.CompatibilityPol, "compatibilityGroup": &c.CompatibilityGroup, "defaultMetadata": &c.DefaultMetadata,
-		"overrideMetadata": &c.OverrideMetadata, "defaultRuleSet": &c.DefaultRuleSet, "overrideRuleSet": &c.OverrideRuleSet}
-	for name, raw := range body {
-		target := targets[name]
-		if target == nil {
+	targets := map[string]func(json.RawMessage) error{"alias": member(&c.Alias), "aliasForDeks": member(&c.AliasForDeks), "normalize": member(&c.Normalize),
+		"validateFields": member(&c.ValidateFields), "validateNewSchemas": member(&c.ValidateNewSchemas), "validateRules": member(&c.ValidateRules),
+		"compatibility": member(&c.CompatibilityLevel), "compatibilityPolicy": member(&c.CompatibilityPol), "compatibilityGroup": member(&c.CompatibilityGroup),
+		"defaultMetadata": member(&c.DefaultMetadata), "overrideMetadata": member(&c.OverrideMetadata), "defaultRuleSet": member(&c.DefaultRuleSet),
+		"overrideRuleSet": member(&c.OverrideRuleSet)}
+	for _, name := range slices.Sorted(maps.Keys(body)) {
+		set := targets[name]
+		if set == nil {
 			continue
 		}
-		if string(raw) == "null" {
-			if s, ok := target.(*string); ok {
-				*s = ""
-				continue
-			}
-		}
-		if err := json.Unmarshal(raw, target); err != nil {
+		if err := set(body[name]); err != nil {
 			var kind *json.UnmarshalTypeError
 			if errors.As(err, &kind) {
 				return c, errorf(422, "%s cannot be of type %s", strings.TrimSuffix(name+"."+kind.Field, "."), kind.Value)
@@ -133,6 +129,18 @@ func updateConfig(c Config, body map[string]json.RawMessage) (Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// member sets a member of a configuration from its JSON.
+func member[T any](to *T) func(json.RawMessage) error {
+	return func(raw json.RawMessage) error {
+		var v T
+		err := json.Unmarshal(raw, &v)
+		if err == nil {
+			*to = v
+		}
+		return err
+	}
 }
 
 // mergeMetadata returns m with what over has, over winning. Both may be nil.
