@@ -87,87 +87,113 @@ func (a *app) logVerify() *cobra.Command {
 An error is data or an index that is wrong; a warning is what recovery mends at the next start (a torn tail, an index that is behind); info is what was
 left over. The exit code is 1 when there is an error.`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			opts := log.VerifyOptions{Records: records}
-			var parts []partitionReport
-			var dirProblems []problemRow
-			for _, path := range args {
-				if st, err := os.Stat(path); err != nil {
-					return pathError(err)
-				} else if !st.IsDir() {
-					return usagef("moldau log dump shows single files", "%s is no directory", path)
-				}
-				if log.IsPartitionFolder(path) {
-					r, err := log.VerifyPartition(path, opts)
-					if err != nil {
-						return fmt.Errorf("verify %s: %w", path, err)
-					}
-					parts = append(parts, reportOf(r))
-					continue
-				}
-				r, err := log.VerifyDir(path, opts, func(p *log.PartitionReport) { parts = append(parts, reportOf(p)) })
-				if err != nil {
-					return fmt.Errorf("verify %s: %w", path, err)
-				}
-				dirProblems = append(dirProblems, problems(r.Problems)...)
-			}
-			slices.SortFunc(parts, func(x, y partitionReport) int { return strings.Compare(x.Path, y.Path) })
-			bad, t := 0, &table{head: []string{"TOPIC", "PARTITION", "STATE", "START", "END", "SEGMENTS", "BATCHES", "RECORDS", "BYTES"}}
-			pt := &table{head: []string{"SEVERITY", "FILE", "POSITION", "OFFSETS", "PROBLEM"}}
-			note := func(l []problemRow) {
-				for _, p := range l {
-					var offsets any
-					if p.First != nil || p.Next != nil {
-						offsets = cell(p.First) + ".." + cell(p.Next)
-					}
-					pt.add(p.Severity, p.File, p.Position, offsets, p.Message)
-				}
-			}
-			for _, p := range parts {
-				state := "ok"
-				if len(p.Problems) > 0 {
-					state = "noted"
-				}
-				if !p.OK {
-					state = "DAMAGED"
-					bad++
-				}
-				if all || state != "ok" || len(parts) <= 20 {
-					t.add(p.Topic, p.Partition, state, p.Start, p.End, p.Segments, p.Batches, p.Records, p.Bytes)
-				}
-				note(p.Problems)
-			}
-			note(dirProblems)
-			for _, p := range dirProblems {
-				if p.Severity == "error" {
-					bad++
-				}
-			}
-			var tables []*table
-			if len(t.rows) > 0 {
-				tables = append(tables, t)
-			}
-			if len(pt.rows) > 0 {
-				tables = append(tables, pt)
-			}
-			if err := a.emit(struct {
-				OK         bool              `json:"ok"`
-				Partitions []partitionReport `json:"partitions"`
-				Problems   []problemRow      `json:"problems"`
-			}{bad == 0, list(parts), list(dirProblems)}, tables...); err != nil {
+			v, err := verify(args, log.VerifyOptions{Records: records})
+			if err != nil {
 				return err
 			}
-			if bad > 0 {
-				return &Error{Code: exitFailed, Err: fmt.Errorf("%d of %d partitions or directories are damaged", bad, len(parts))}
-			}
-			if !a.json {
-				fmt.Fprintf(a.Out, "%d partitions checked\n", len(parts))
-			}
-			return nil
+			return a.emitVerified(v, all)
 		},
 	}
 	c.Flags().BoolVar(&records, "records", false, "decompress and read every record too")
 	c.Flags().BoolVar(&all, "all", false, "list sound partitions too when there are more than 20")
 	return c
+}
+
+// verified is what a verification found.
+type verified struct {
+	partitions []partitionReport
+	dirs       []problemRow // of the directories themselves
+}
+
+func verify(paths []string, opts log.VerifyOptions) (v verified, err error) {
+	for _, path := range paths {
+		if st, err := os.Stat(path); err != nil {
+			return v, pathError(err)
+		} else if !st.IsDir() {
+			return v, usagef("moldau log dump shows single files", "%s is no directory", path)
+		}
+		if log.IsPartitionFolder(path) {
+			r, err := log.VerifyPartition(path, opts)
+			if err != nil {
+				return v, fmt.Errorf("verify %s: %w", path, err)
+			}
+			v.partitions = append(v.partitions, reportOf(r))
+			continue
+		}
+		r, err := log.VerifyDir(path, opts, func(p *log.PartitionReport) { v.partitions = append(v.partitions, reportOf(p)) })
+		if err != nil {
+			return v, fmt.Errorf("verify %s: %w", path, err)
+		}
+		v.dirs = append(v.dirs, problems(r.Problems)...)
+	}
+	slices.SortFunc(v.partitions, func(x, y partitionReport) int { return strings.Compare(x.Path, y.Path) })
+	return v, nil
+}
+
+// damaged counts the partitions with errors, and the errors of directories.
+func (v *verified) damaged() int {
+	n := 0
+	for i := range v.partitions {
+		if !v.partitions[i].OK {
+			n++
+		}
+	}
+	for _, p := range v.dirs {
+		if p.Severity == "error" {
+			n++
+		}
+	}
+	return n
+}
+
+// manyPartitions is from how many on sound ones are not listed.
+const manyPartitions = 20
+
+func (v *verified) tables(all bool) []*table {
+	t := &table{head: []string{"TOPIC", "PARTITION", "STATE", "START", "END", "SEGMENTS", "BATCHES", "RECORDS", "BYTES"}}
+	pt := &table{head: []string{"SEVERITY", "FILE", "POSITION", "OFFSETS", "PROBLEM"}}
+	note := func(l []problemRow) {
+		for _, p := range l {
+			var offsets any
+			if p.First != nil || p.Next != nil {
+				offsets = cell(p.First) + ".." + cell(p.Next)
+			}
+			pt.add(p.Severity, p.File, p.Position, offsets, p.Message)
+		}
+	}
+	for _, p := range v.partitions {
+		state := "ok"
+		if len(p.Problems) > 0 {
+			state = "noted"
+		}
+		if !p.OK {
+			state = "DAMAGED"
+		}
+		if all || state != "ok" || len(v.partitions) <= manyPartitions {
+			t.add(p.Topic, p.Partition, state, p.Start, p.End, p.Segments, p.Batches, p.Records, p.Bytes)
+		}
+		note(p.Problems)
+	}
+	note(v.dirs)
+	return slices.DeleteFunc([]*table{t, pt}, func(t *table) bool { return len(t.rows) == 0 })
+}
+
+func (a *app) emitVerified(v verified, all bool) error {
+	bad := v.damaged()
+	if err := a.emit(struct {
+		OK         bool              `json:"ok"`
+		Partitions []partitionReport `json:"partitions"`
+		Problems   []problemRow      `json:"problems"`
+	}{bad == 0, list(v.partitions), list(v.dirs)}, v.tables(all)...); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return &Error{Code: exitFailed, Err: fmt.Errorf("%d of %d partitions or directories are damaged", bad, len(v.partitions))}
+	}
+	if !a.json {
+		fmt.Fprintf(a.Out, "%d partitions checked\n", len(v.partitions))
+	}
+	return nil
 }
 
 func pathError(err error) error {
