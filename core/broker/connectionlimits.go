@@ -14,9 +14,14 @@ import (
 // connectionLimits are max.connections, of all and of single listeners, max.connections.per.ip and its overrides.
 func (b *Broker) connectionLimits(c *config.Broker, listeners map[string]config.ListenerLimit) server.Limits {
 	l := server.Limits{Connections: b.maxConnections(int(c.MaxConnections)), PerIP: int(c.MaxConnectionsPerIP), PerListener: map[string]int{}}
+	if b.listenersForClients() > 1 {
+		// The broker's bound is for the others; the inter-broker listener is held to as many by itself (KIP-402).
+		l.Spared = b.cfg.Core.InterBrokerListenerName
+		l.PerListener[l.Spared] = l.Connections
+	}
 	for name, x := range listeners {
 		if x.Connections < math.MaxInt32 {
-			l.PerListener[name] = int(x.Connections)
+			l.PerListener[name] = b.maxConnections(int(x.Connections))
 		}
 	}
 	overrides, err := config.PerIPOverrides(c.MaxConnectionsPerIPOverrides)
@@ -33,6 +38,16 @@ func (b *Broker) connectionLimits(c *config.Broker, listeners map[string]config.
 		}
 	}
 	return l
+}
+
+// listenersForClients is how many listeners there are beside those of the quorum.
+func (b *Broker) listenersForClients() (n int) {
+	for _, e := range b.cfg.Core.Listeners {
+		if !b.set.controllerListeners[e.Name] {
+			n++
+		}
+	}
+	return n
 }
 
 // hostTimeout bounds a look-up of a host's name: changes of the metadata wait for it.

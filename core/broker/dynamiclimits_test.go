@@ -70,7 +70,7 @@ func TestLimitsOfConnectionsChangeAtRunTime(t *testing.T) {
 
 	c.Restart(t)
 	alter = memoryAlterer(t, c)
-	alter("max.connections", value(2)) // of which the client in memory has one
+	alter("max.connections", value(2)) // that in memory does not count
 	require.Eventually(t, func() bool { return !served(t, c, 200*time.Millisecond) }, 10*time.Second, 10*time.Millisecond)
 	alter("max.connections", nil)
 	require.True(t, served(t, c, 5*time.Second), "those that wait are taken")

@@ -122,3 +122,78 @@ func TestLimitsOfOneListenerChangeAtRunTime(t *testing.T) {
 	set("1", "max.connection.creation.rate")
 	require.False(t, slow(outside()))
 }
+
+// TestTheInterBrokerListenerIsSparedTheLimitOfAll: the numbers are those that Apache Kafka 4.3.1 showed (KIP-402).
+func TestTheInterBrokerListenerIsSparedTheLimitOfAll(t *testing.T) {
+	c := brokertest.Start(t, withAll(map[string]string{
+		"listeners": "INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0", "listener.security.protocol.map": "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT", "inter.broker.listener.name": "INSIDE",
+	})...)
+	alter := memoryAlterer(t, c) // such connections are in no limit
+	call := func(listener string) (answered, closed func() bool) {
+		conn, err := net.Dial("tcp", c.Broker.ListenerAddr(listener))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		_, err = conn.Write(apiVersions)
+		require.NoError(t, err)
+		yes, over := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(over)
+			if _, err := io.ReadFull(conn, make([]byte, 8)); err != nil {
+				return
+			}
+			close(yes)
+			_, _ = io.Copy(io.Discard, conn)
+		}()
+		is := func(ch chan struct{}) func() bool {
+			return func() bool {
+				select {
+				case <-ch:
+					return true
+				case <-time.After(100 * time.Millisecond):
+					return false
+				}
+			}
+		}
+		return is(yes), is(over)
+	}
+	soon := func(is func() bool) {
+		t.Helper()
+		require.Eventually(t, is, 10*time.Second, time.Millisecond)
+	}
+	var outside, inside []func() bool // whether they are closed
+	for range 5 {
+		answered, closed := call("OUTSIDE")
+		soon(answered)
+		outside = append(outside, closed)
+	}
+	alter("max.connections", pointer("7"))
+	for range 2 {
+		answered, closed := call("OUTSIDE")
+		soon(answered)
+		outside = append(outside, closed)
+	}
+	waiting, _ := call("OUTSIDE")
+	require.False(t, waiting())
+	for i := range 3 {
+		answered, closed := call("INSIDE")
+		soon(answered)
+		inside = append(inside, closed)
+		soon(outside[i]) // of which nothing was heard for longest
+	}
+	for _, closed := range outside[3:] {
+		require.False(t, closed())
+	}
+	require.False(t, waiting())
+	alter("max.connections", pointer("3"))
+	for _, closed := range outside[3:] {
+		soon(closed)
+	}
+	for _, closed := range inside {
+		require.False(t, closed())
+	}
+	more, _ := call("INSIDE")
+	require.False(t, more(), "it is held to the number by itself")
+	alter("max.connections", nil)
+	soon(more)
+	soon(waiting)
+}

@@ -55,6 +55,9 @@ type Conn struct {
 	raw           bool                 // of the reader goroutine: frames have no header
 	known         bool                 // of the reader goroutine: it has sent a request
 	mutedUntil    atomic.Int64         // unix nanoseconds, 0 for never
+	heard         atomic.Int64         // unix nanoseconds, when the peer was waited for last
+	bounded       bool                 // it is held to Server.limits
+	leaves        bool                 // it was closed for others; Server.mu guards it
 	joined        []byte               // of writeTLS
 
 	// Value is the handler's own state for this connection. Only HandleRequest may use it.
@@ -345,7 +348,9 @@ func (c *Conn) deadline(d time.Duration) error {
 	if c.draining || c.closed {
 		return fmt.Errorf("connection ends: %w", net.ErrClosed)
 	}
-	t := time.Now().Add(d)
+	now := time.Now()
+	c.heard.Store(now.UnixNano())
+	t := now.Add(d)
 	if !c.authenticated && t.After(c.authBy) {
 		t = c.authBy
 	}

@@ -115,6 +115,8 @@ type Server struct {
 	perIP  map[string]int
 	// perListener counts the connections of listeners that limits are for.
 	perListener map[string]int
+	bounded     int // connections that limits are for
+	leaving     int // those of them that excess has chosen and that are not gone yet
 	pending     pending
 	draining    bool
 	refusing    atomic.Int64 // refused connections that wait to be closed
@@ -227,14 +229,7 @@ func (s *Server) ServeListener(ctx context.Context, l net.Listener, o ListenerOp
 func (s *Server) waitSlot(ctx context.Context, listener string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := func() bool {
-		if s.limits.Connections > 0 && len(s.conns) >= s.limits.Connections {
-			return true
-		}
-		most, ok := s.limits.PerListener[listener]
-		return ok && s.perListener[listener] >= most
-	}
-	for full() && !s.draining && ctx.Err() == nil {
+	for s.full(listener) && !s.draining && ctx.Err() == nil {
 		s.slot.Wait()
 	}
 	return !s.draining && ctx.Err() == nil
@@ -257,12 +252,19 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 	s.conns[c] = struct{}{}
 	s.perIP[c.host]++
 	s.perListener[o.Name]++
+	c.heard.Store(time.Now().UnixNano())
 	s.wg.Add(1)
 	var crowded *Conn
-	if !o.Unlimited {
+	var excess []*Conn
+	if c.bounded = !o.Unlimited; c.bounded {
+		s.bounded++
 		crowded = s.pending.add(c, s.cfg.MaxUnauthenticated)
+		if o.Name == s.limits.Spared { // the others have waited for their places
+			excess = s.excess()
+		}
 	}
 	s.mu.Unlock()
+	closeExcess(excess)
 	if crowded != nil {
 		crowded.Close(errCrowded)
 	}
@@ -279,6 +281,12 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 			delete(s.perIP, c.host)
 		}
 		s.perListener[o.Name]--
+		if c.bounded {
+			s.bounded--
+		}
+		if c.leaves {
+			s.leaving--
+		}
 		s.slot.Broadcast() // those who wait are of different listeners
 		s.mu.Unlock()
 	}()
