@@ -175,7 +175,7 @@ func (x *production) send(ctx context.Context, next func() (*kgo.Record, error))
 		err    error
 	}
 	// Beside this goroutine, since nothing ends a read of a terminal.
-	reads, over := make(chan read), make(chan struct{})
+	reads, over := make(chan read, 64), make(chan struct{})
 	defer close(over)
 	go func() {
 		for {
