@@ -30,7 +30,8 @@ func producerPerformance(ctx context.Context, tools *servers.KafkaTools, bootstr
 	return producerFigures(string(out))
 }
 
-// producerFigures reads what ProducerPerformance prints: the last rate and percentile, which are those of the whole run.
+// producerFigures reads what ProducerPerformance prints: the last rate and percentile, which are those of the whole run, or of what followed its
+// warm-up.
 func producerFigures(out string) (mbs, p99 float64, err error) {
 	rates, tails := perfRate.FindAllStringSubmatch(out, -1), perfP99.FindAllStringSubmatch(out, -1)
 	if len(rates) == 0 || len(tails) == 0 {
