@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -27,7 +28,7 @@ var (
 	lagOffsetDesc    = prometheus.NewDesc("kafka_consumergroup_current_offset", "The committed offset of the group.", []string{"consumergroup", "topic", "partition"}, nil)
 	lagOffsetSumDesc = prometheus.NewDesc("kafka_consumergroup_current_offset_sum", "The committed offsets of the group, summed over the topic.", []string{"consumergroup", "topic"}, nil)
 	lagMembersDesc   = prometheus.NewDesc("kafka_consumergroup_members", "Members of the group.", []string{"consumergroup"}, nil)
-	lagLeftOutDesc   = prometheus.NewDesc("moldau_consumergroup_partitions_without_series", "Partitions of groups that have no series of their own because there are too many.", nil, nil)
+	lagLeftOutDesc   = prometheus.NewDesc("moldau_consumergroup_partitions_without_series", "Partitions of groups that have no series of their own because there are too many, or their group's name is no text.", nil, nil)
 	lagDescriptions  = []*prometheus.Desc{lagDesc, lagSumDesc, lagOffsetDesc, lagOffsetSumDesc, lagMembersDesc, lagLeftOutDesc}
 	_                = prometheus.Collector(&lagCollector{})
 )
@@ -46,6 +47,10 @@ func (l *lagCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	series, leftOut := 0, 0
 	l.b.groups.Offsets(func(g group.GroupOffsets) {
+		if !utf8.ValidString(g.Group) { // which no label can be, and no client of Kafka's sends
+			leftOut += len(g.Offsets)
+			return
+		}
 		gauge(lagMembersDesc, int64(g.Members), g.Group)
 		for i := 0; i < len(g.Offsets); {
 			topic := g.Offsets[i].Topic

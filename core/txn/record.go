@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"unicode/utf8"
 )
 
 // The records of __transaction_state, in Kafka's bytes. The key is a version (0) and the transactional id. The value is a version and
@@ -226,14 +225,8 @@ func (d *decoder) uvarint() uint64 {
 	return v
 }
 
-func (d *decoder) string(n int) string {
-	v := d.take(n)
-	if !utf8.Valid(v) {
-		d.fail("string is not UTF-8")
-		return ""
-	}
-	return string(v)
-}
+// string reads what a client called something, which need not be text: an id that was served must be found again.
+func (d *decoder) string(n int) string { return string(d.take(n)) }
 
 // count reads the length of an array, whose elements take at least size bytes each; -1 is null.
 func (d *decoder) count(flexible bool, size int) int {

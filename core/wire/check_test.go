@@ -4,6 +4,7 @@ import (
 	"math/rand"
 	"reflect"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -110,6 +111,19 @@ func TestCheckRefusesCountsThatCannotBeTrue(t *testing.T) {
 	require.ErrorIs(t, Check(3, 1, body), ErrBadLength)
 	// Four billion tagged fields in a flexible request of a few bytes.
 	require.ErrorIs(t, Check(3, 12, []byte{0, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f}), ErrBadLength)
+}
+
+func TestStringsAreNoLongerThanTwoBytesCanSay(t *testing.T) {
+	id := strings.Repeat("x", maxString)
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.TransactionalID, req.Version = &id, 4
+	_, err := DecodeRequest(Header{Key: req.Key(), Version: 4}, req.AppendTo(nil))
+	require.NoError(t, err)
+	for _, n := range []int{maxString + 1, 1<<16 + 1} { // whose length in two bytes would be another one
+		id = strings.Repeat("x", n)
+		_, err = DecodeRequest(Header{Key: req.Key(), Version: 4}, req.AppendTo(nil))
+		require.ErrorIs(t, err, ErrLongString)
+	}
 }
 
 func FuzzDecodeRequest(f *testing.F) {

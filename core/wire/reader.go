@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 )
 
 // ErrTruncated says that a message ends before its last field.
@@ -103,12 +104,23 @@ func (r *reader) span(n int) []byte {
 	return v
 }
 
-// length reads the length of a string (two bytes) or its compact form; -1 is null.
+// ErrLongString says that a string is longer than strings of the protocol can be.
+var ErrLongString = errors.New("message holds a string of more than 32767 bytes")
+
+// maxString is what two bytes say of a string's length. The compact form could say more, which Kafka takes in neither: what is made of strings,
+// the keys of internal topics among it, has two bytes for them.
+const maxString = math.MaxInt16
+
+// stringLen reads the length of a string (two bytes) or its compact form; -1 is null.
 func (r *reader) stringLen(flexible bool) int {
-	if flexible {
-		return int(r.uvarint()) - 1
+	if !flexible {
+		return int(r.int16())
 	}
-	return int(r.int16())
+	n := int(r.uvarint()) - 1
+	if n > maxString {
+		r.fail(ErrLongString)
+	}
+	return n
 }
 
 // str reads a string as a sub-slice; a null string is nil.
