@@ -2,6 +2,7 @@ package group
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -62,6 +63,13 @@ func TestBoundsAreKept(t *testing.T) {
 		require.LessOrEqual(t, r.s.bytes(), int64(100_000))
 		r.pass(700_000) // the member ids expire, and the groups with the next clean-up
 		require.Zero(t, r.s.bytes())
+	})
+	t.Run("a member's id", func(t *testing.T) {
+		r := newRig(t, Config{})
+		instance := strings.Repeat("i", math.MaxInt16) // as long as a string can be: nothing fits behind it
+		r.join("a", 5, "", &instance)
+		require.Equal(t, codeUnknownServerError, r.joined("a").ErrorCode)
+		require.NotContains(t, string(r.log[len(r.log)-1].Value), instance)
 	})
 	t.Run("writes in flight", func(t *testing.T) {
 		r := newRig(t, Config{MaxInflightBytes: 200})

@@ -3,6 +3,7 @@ package group
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -164,6 +165,10 @@ func (s *Shard) joinNew(e JoinGroup, g *group) {
 		prefix = *r.InstanceID
 	}
 	id := prefix + "-" + s.cfg.NewMemberSuffix()
+	if len(id) > math.MaxInt16 { // which neither the answer nor the log can say
+		s.refuseJoin(e, "", codeUnknownServerError)
+		return
+	}
 	switch {
 	case r.InstanceID != nil:
 		if old := g.statics[*r.InstanceID]; old != nil {
