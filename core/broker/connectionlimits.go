@@ -14,8 +14,10 @@ import (
 // connectionLimits are max.connections, of all and of single listeners, max.connections.per.ip and its overrides.
 func (b *Broker) connectionLimits(c *config.Broker, listeners map[string]config.ListenerLimit) server.Limits {
 	l := server.Limits{Connections: b.maxConnections(int(c.MaxConnections)), PerIP: int(c.MaxConnectionsPerIP), PerListener: map[string]int{}}
-	if b.listenersForClients() > 1 {
-		// The broker's bound is for the others; the inter-broker listener is held to as many by itself (KIP-402).
+	if b.namesInterBroker() && b.listenersForClients() > 1 && l.Connections == int(c.MaxConnections) {
+		// The broker's bound is for the others; the inter-broker listener is held to as many by itself (KIP-402). Kafka does so for the listener that
+		// it takes by default, too; here somebody must have named it, since whoever floods it closes the connections of the others. The bound that
+		// keeps files for the log is for all in any case.
 		l.Spared = b.cfg.Core.InterBrokerListenerName
 		l.PerListener[l.Spared] = l.Connections
 	}
@@ -38,6 +40,13 @@ func (b *Broker) connectionLimits(c *config.Broker, listeners map[string]config.
 		}
 	}
 	return l
+}
+
+// namesInterBroker says whether the configuration names the inter-broker listener.
+func (b *Broker) namesInterBroker() bool {
+	_, name := b.cfg.Core.Static["inter.broker.listener.name"]
+	_, protocol := b.cfg.Core.Static["security.inter.broker.protocol"]
+	return name || protocol
 }
 
 // listenersForClients is how many listeners there are beside those of the quorum.
