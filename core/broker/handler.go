@@ -187,6 +187,10 @@ func (b *Broker) handle(r *server.Request) {
 		b.refuse(r, fmt.Errorf("api key %d has no handler", r.Key))
 		return
 	}
+	if err := repeats(req); err != nil {
+		b.refuse(r, err)
+		return
+	}
 	c := call{b: b, r: r}
 	if !b.authorized(&c, req) {
 		return

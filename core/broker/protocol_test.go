@@ -137,7 +137,8 @@ func protocolPage(t *testing.T) string {
 
 Which APIs of the Kafka protocol the broker serves, in which versions, beside Apache Kafka 4.4, and what is absent on purpose. A version
 that is older than Kafka's first is kept for clients in use that ask for it. A request of a key or a version that is not listed closes the connection with
-a line in the log, but for ApiVersions, which is answered with the versions that are served (KIP-511).
+a line in the log, but for ApiVersions, which is answered with the versions that are served (KIP-511). So does one that wants the same thing
+described more than 16 times.
 
 ## Served
 
