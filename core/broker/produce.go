@@ -34,10 +34,19 @@ type produceCall struct {
 	nodes   []wire.NodeEndpoint
 	buf     []byte
 	waiting atomic.Int32
+	// late are appends that went wrong after they were made; guarded by mu until waiting is 0.
+	mu      sync.Mutex
+	late    []lateFailure
 	charged int64 // to the decode budget
 	// throttleMs is for how long quotas want the client to be silent.
 	throttleMs int32
 	release    func() // bound to this call once
+}
+
+// lateFailure is why an append that was made is not safe.
+type lateFailure struct {
+	slot int
+	err  error
 }
 
 var produceCalls sync.Pool
@@ -61,6 +70,16 @@ var errTooManyEntries = errors.New("there is no memory for a request of so many 
 func (b *Broker) produce(r *server.Request) {
 	c := newProduceCall()
 	c.b, c.r = b, r
+	if !r.Complete() {
+		switch ok, err := c.early(); {
+		case err == nil:
+			c.answer(ok)
+			return
+		case !errors.Is(err, wire.ErrNotInParts):
+			c.abandon(err)
+			return
+		}
+	}
 	if err := c.req.Decode(r.Version, r.Body); err != nil {
 		c.recycle()
 		b.refuse(r, err)
@@ -75,8 +94,24 @@ func (b *Broker) produce(r *server.Request) {
 		c.charged = n
 	}
 	c.waiting.Store(1) // this function
+	c.answer(c.appendAll())
+}
+
+// abandon closes the connection of a request that did not arrive, or makes no sense. What was appended is acknowledged to nobody.
+func (c *produceCall) abandon(err error) {
+	if errors.Is(err, server.ErrIncomplete) {
+		c.r.DetachFrame()
+		c.r.Conn.Close(err)
+	} else {
+		c.b.refuse(c.r, err)
+	}
+	c.finished()
+}
+
+// answer gives the frame back and answers, now or when the appends are safe. ok says whether all could be appended.
+func (c *produceCall) answer(ok bool) {
+	b, r := c.b, c.r
 	size := len(r.Body)
-	ok := c.appendAll()
 	c.throttleMs = 0
 	if b.quotas.table.Load() != nil {
 		c.throttleMs = b.throttleProduce(r, size)
@@ -114,25 +149,35 @@ func (c *produceCall) appendAll() bool {
 		t := &c.req.Topics[i]
 		topic := c.b.topicFor(t.Name, t.ID)
 		res := &c.topics[i]
-		res.ID = t.ID
-		if topic != nil {
-			res.Name = topic.name
-		} else {
-			res.Name = string(t.Name)
-		}
+		nameTopic(res, topic, t)
 		res.Partitions = c.results[t.First:t.End]
 		for j := t.First; j < t.End; j++ {
 			if !c.appendOne(topic, j) {
 				ok = false
 			}
 		}
-		if topic == nil && c.req.Version < 13 && (c.txn == nil || c.txn.denied == nil) && !c.call().allowedTopic(acl.Write, res.Name) {
-			for j := t.First; j < t.End; j++ { // who may not write there is not told whether it exists
-				c.fail(j, kerr.TopicAuthorizationFailed)
-			}
-		}
+		c.hide(topic, t, res)
 	}
 	return ok
+}
+
+// nameTopic names the topic in the answer.
+func nameTopic(res *wire.ProduceTopicResult, topic *topicState, t *wire.ProduceTopic) {
+	res.ID = t.ID
+	if topic != nil {
+		res.Name = topic.name
+	} else {
+		res.Name = string(t.Name)
+	}
+}
+
+// hide does not tell who may not write to a topic whether it exists.
+func (c *produceCall) hide(topic *topicState, t *wire.ProduceTopic, res *wire.ProduceTopicResult) {
+	if topic == nil && c.req.Version < 13 && (c.txn == nil || c.txn.denied == nil) && !c.call().allowedTopic(acl.Write, res.Name) {
+		for j := t.First; j < t.End; j++ {
+			c.fail(j, kerr.TopicAuthorizationFailed)
+		}
+	}
 }
 
 // appendOne appends for one partition.
@@ -262,7 +307,9 @@ func rejection(bad *log.InvalidRecordError) *string {
 // Acknowledged implements replica.Acker.
 func (c *produceCall) Acknowledged(slot int, err error) {
 	if err != nil {
-		c.fail(slot, err)
+		c.mu.Lock() // the results may still be growing
+		c.late = append(c.late, lateFailure{slot, err})
+		c.mu.Unlock()
 	}
 	c.finished()
 }
@@ -271,6 +318,9 @@ func (c *produceCall) Acknowledged(slot int, err error) {
 func (c *produceCall) finished() {
 	if c.waiting.Add(-1) > 0 {
 		return
+	}
+	for _, f := range c.late {
+		c.fail(f.slot, f.err)
 	}
 	for i := range c.results {
 		if c.results[i].ErrorCode == kerr.NotLeaderForPartition.Code && c.parts[i] != nil {
@@ -308,6 +358,8 @@ func (c *produceCall) recycle() {
 	if c.req.Shrink(); cap(c.results) > 4096 {
 		c.results, c.parts, c.topics = nil, nil, nil
 	}
+	clear(c.late)
+	c.late = c.late[:0]
 	clear(c.parts)
 	for i := range c.results {
 		c.results[i] = wire.ProduceResult{}

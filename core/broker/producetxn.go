@@ -19,10 +19,15 @@ type produceTxn struct {
 	denied error // refuses the whole request, whatever its partitions are; nil for nothing
 }
 
-// transactional says whether the request holds transactional records. It looks at one bit of each batch and takes nothing for granted.
+// transactionalRecords says whether records that nobody has looked at yet are of a transaction.
+func transactionalRecords(r []byte) bool {
+	return len(r) >= batch.HeaderSize && batch.Batch(r).Magic() == 2 && batch.Batch(r).IsTransactional()
+}
+
+// transactional says whether the request holds transactional records. It looks at one bit of each batch.
 func (c *produceCall) transactional() bool {
 	for i := range c.req.Partitions {
-		if r := c.req.Partitions[i].Records; len(r) >= batch.HeaderSize && batch.Batch(r).Magic() == 2 && batch.Batch(r).IsTransactional() {
+		if transactionalRecords(c.req.Partitions[i].Records) {
 			return true
 		}
 	}

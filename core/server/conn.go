@@ -59,6 +59,7 @@ type Conn struct {
 	bounded       bool                 // it is held to Server.limits
 	leaves        bool                 // it was closed for others; Server.mu guards it
 	joined        []byte               // of writeTLS
+	coming        arrival              // of the reader goroutine
 
 	// Value is the handler's own state for this connection. Only HandleRequest may use it.
 	Value any
@@ -198,6 +199,9 @@ func (c *Conn) readLoop() error {
 
 		c.s.handler.HandleRequest(r)
 
+		if err := c.skip(); err != nil {
+			c.Close(err)
+		}
 		c.mu.Lock()
 		r.handling = false // r is recycled only by a writer, and none has seen it ready with handling set
 		for !c.closed && !c.draining && c.owes() {
@@ -260,7 +264,7 @@ func (c *Conn) readRequest() (*Request, error) {
 	r.Conn = c
 	if c.br.Buffered() < size {
 		c.flushReady()
-		limit := c.s.cfg.FrameTimeout + time.Duration(size>>17)*time.Second
+		limit := c.s.frameTimeout(size)
 		if err := c.deadline(limit); err != nil {
 			return nil, err
 		}
@@ -268,6 +272,9 @@ func (c *Conn) readRequest() (*Request, error) {
 	if err := c.readFrame(r, size); err != nil {
 		r.ReleaseFrame()
 		return nil, err
+	}
+	if r.early {
+		return r, nil
 	}
 	c.s.stats.BytesIn.Add(int64(size) + 4)
 	r.Received = time.Now()
@@ -313,7 +320,7 @@ func (c *Conn) readFrame(r *Request, size int) error {
 			return fmt.Errorf("wait for request memory: %w", err)
 		}
 		// The peer could not be read from meanwhile: its time begins anew.
-		if err := c.deadline(c.s.cfg.FrameTimeout + time.Duration(size>>17)*time.Second); err != nil {
+		if err := c.deadline(c.s.frameTimeout(size)); err != nil {
 			budget.Release(int64(size))
 			return err
 		}
@@ -326,12 +333,20 @@ func (c *Conn) readFrame(r *Request, size int) error {
 		}
 		return nil
 	}
+	if early, err := c.early(r); early || err != nil {
+		return err
+	}
 	start := time.Now()
 	if err := c.fill(r.frame); err != nil {
 		return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
 	}
 	r.busy = wireTime(time.Since(start), int64(size))
 	return nil
+}
+
+// frameTimeout is how long a frame of so many bytes may take.
+func (s *Server) frameTimeout(size int) time.Duration {
+	return s.cfg.FrameTimeout + time.Duration(size>>17)*time.Second
 }
 
 func noEOF(err error) error {

@@ -14,13 +14,15 @@ type Request struct {
 	Body []byte
 	// Conn is where it came from.
 	Conn *Conn
-	// Received is when the frame was complete.
+	// Received is when the frame was complete, or as much of it as the handler began with.
 	Received time.Time
 	// Raw says that the frame has no header, see Conn.ReadRaw.
 	Raw bool
 
 	busy    time.Duration // see Busy
 	frame   []byte
+	bodyAt  int  // where Body begins in frame
+	early   bool // it is handled while the frame arrives, see EarlyHandler
 	charged int64
 	budget  *Budget
 

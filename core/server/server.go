@@ -99,6 +99,7 @@ const largeFrame = 1 << 20
 type Server struct {
 	cfg     Config
 	handler Handler
+	early   EarlyHandler // the handler, when it is one
 	// Frames that fit in a read buffer are complete when they are charged, and wait for no others; tiny, small and large are apart, and so
 	// are the frames of peers that have not authenticated.
 	tiny, small, large       *Budget
@@ -153,6 +154,7 @@ func New(cfg Config, h Handler) *Server {
 		arrivals: arrivals{conns: map[*Conn]time.Time{}},
 		conns:    map[*Conn]struct{}{}, perIP: map[string]int{}, perListener: map[string]int{}, pending: newPending(), limits: cfg.Limits,
 	}
+	s.early, _ = h.(EarlyHandler)
 	s.slot = sync.NewCond(&s.mu)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s

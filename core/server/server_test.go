@@ -55,7 +55,17 @@ func readAnswer(t testing.TB, nc io.Reader) (int32, []byte) {
 // start serves h on loopback.
 func start(t testing.TB, cfg Config, h handlerFunc) (*Server, func() net.Conn) {
 	t.Helper()
-	s := New(cfg, h)
+	return serve(t, New(cfg, h))
+}
+
+// startEarly serves h on loopback, which takes large requests as they arrive.
+func startEarly(t testing.TB, cfg Config, h earlyFunc) (*Server, func() net.Conn) {
+	t.Helper()
+	return serve(t, New(cfg, h))
+}
+
+func serve(t testing.TB, s *Server) (*Server, func() net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

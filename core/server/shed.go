@@ -76,16 +76,8 @@ func (c *Conn) fill(p []byte) error {
 		_, err := io.ReadFull(c.br, p)
 		return err
 	}
-	a := &c.s.arrivals
-	c.arrived.Store(0)
-	a.mu.Lock()
-	a.conns[c] = time.Now()
-	a.mu.Unlock()
-	defer func() {
-		a.mu.Lock()
-		delete(a.conns, c)
-		a.mu.Unlock()
-	}()
+	c.arrives(true)
+	defer c.arrives(false)
 	for n := 0; n < len(p); {
 		k, err := c.br.Read(p[n:])
 		n += k
@@ -95,4 +87,17 @@ func (c *Conn) fill(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// arrives says that the connection's frame begins or ends to arrive, which memory is held for.
+func (c *Conn) arrives(begins bool) {
+	a := &c.s.arrivals
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if begins {
+		c.arrived.Store(0)
+		a.conns[c] = time.Now()
+	} else {
+		delete(a.conns, c)
+	}
 }

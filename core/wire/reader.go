@@ -134,16 +134,19 @@ func (r *reader) str(flexible bool) []byte {
 
 // bytes reads a byte array as a sub-slice; null is nil.
 func (r *reader) bytes(flexible bool) []byte {
-	var n int
-	if flexible {
-		n = int(r.uvarint()) - 1
-	} else {
-		n = int(r.int32())
-	}
+	n := r.bytesLen(flexible)
 	if n == -1 {
 		return nil
 	}
 	return r.span(n)
+}
+
+// bytesLen reads the length of a byte array; null is -1.
+func (r *reader) bytesLen(flexible bool) int {
+	if flexible {
+		return int(r.uvarint()) - 1
+	}
+	return int(r.int32())
 }
 
 // array reads an array length and refuses one whose elements, of at least size bytes each, do not

@@ -1,0 +1,169 @@
+package server
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/moldau-io/moldau/core/wire"
+)
+
+// earlyFunc is an EarlyHandler of requests with a body.
+type earlyFunc func(*Request)
+
+func (f earlyFunc) HandleRequest(r *Request) { f(r) }
+func (f earlyFunc) Early(h wire.Header) bool { return h.CorrelationID >= 0 }
+
+func bodyOf(n int, seed uint64) []byte {
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(rnd.Uint32())
+	}
+	return b
+}
+
+func TestALargeRequestIsHandledAsItArrives(t *testing.T) {
+	seen := make(chan int, 100)
+	s, dial := startEarly(t, Config{}, func(r *Request) {
+		if len(r.Body) < earlyFrame {
+			echo(r)
+			return
+		}
+		require.False(t, r.Complete())
+		for _, n := range []int{1000, 200_000, 300_000, len(r.Body) / 2, len(r.Body), len(r.Body) + 5} {
+			if err := r.Await(n); err != nil {
+				t.Error(err)
+			}
+			seen <- n
+		}
+		require.True(t, r.Complete())
+		echo(r)
+	})
+	nc := dial()
+	body := bodyOf(1<<20, 1)
+	b := request(7, body)
+	_, err := nc.Write(request(5, []byte("before")))
+	require.NoError(t, err)
+	_, err = nc.Write(b[:250_000])
+	require.NoError(t, err)
+	corr, got := readAnswer(t, nc) // while the next is arriving
+	require.EqualValues(t, 5, corr)
+	require.Equal(t, "before", string(got))
+	require.Equal(t, 1000, <-seen)
+	require.Equal(t, 200_000, <-seen)
+	_, err = nc.Write(b[250_000:])
+	require.NoError(t, err)
+	_, err = nc.Write(request(8, []byte("after")))
+	require.NoError(t, err)
+	corr, got = readAnswer(t, nc)
+	require.EqualValues(t, 7, corr)
+	require.True(t, bytes.Equal(body, got))
+	_, got = readAnswer(t, nc)
+	require.Equal(t, "after", string(got))
+	require.EqualValues(t, len(b)+len(request(5, []byte("before")))+len(request(8, []byte("after"))), s.Stats().BytesIn.Load())
+}
+
+func TestWhatAHandlerDoesNotLookAtIsSkipped(t *testing.T) {
+	_, dial := startEarly(t, Config{}, func(r *Request) {
+		if len(r.Body) >= earlyFrame {
+			_ = r.Await(100_000)
+			r.Body = r.Body[:10]
+		}
+		echo(r)
+	})
+	nc := dial()
+	for i := range int32(20) {
+		_, err := nc.Write(append(request(i, bodyOf(earlyFrame+int(i)*100_000, 2)), request(1000+i, []byte("next"))...))
+		require.NoError(t, err)
+		corr, _ := readAnswer(t, nc)
+		require.Equal(t, i, corr)
+		corr, got := readAnswer(t, nc)
+		require.Equal(t, 1000+i, corr)
+		require.Equal(t, "next", string(got))
+	}
+}
+
+func TestAFrameThatStopsInTheMiddleIsAnError(t *testing.T) {
+	for name, stop := range map[string]func(nc net.Conn){
+		"the peer goes":  func(nc net.Conn) { _ = nc.Close() },
+		"the peer waits": func(net.Conn) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan error, 1)
+			s, dial := startEarly(t, Config{FrameTimeout: 50 * time.Millisecond}, func(r *Request) {
+				err := r.Await(len(r.Body))
+				told <- err
+				r.DetachFrame()
+				r.Conn.Close(err)
+			})
+			nc := dial()
+			_, err := nc.Write(request(1, bodyOf(1<<20, 3))[:600_000])
+			require.NoError(t, err)
+			began := time.Now()
+			stop(nc)
+			select {
+			case err := <-told:
+				require.ErrorIs(t, err, ErrIncomplete)
+			case <-time.After(30 * time.Second):
+				t.Fatal("nobody is told")
+			}
+			if name == "the peer waits" {
+				require.Greater(t, time.Since(began), 50*time.Millisecond)
+				closedSoon(t, nc)
+			}
+			require.Eventually(t, func() bool {
+				s.arrivals.mu.Lock()
+				defer s.arrivals.mu.Unlock()
+				return len(s.arrivals.conns) == 0
+			}, 10*time.Second, time.Millisecond)
+		})
+	}
+}
+
+// TestTheTimeOfTheHandlerIsNotThePeers has a handler that takes longer than a frame may.
+func TestTheTimeOfTheHandlerIsNotThePeers(t *testing.T) {
+	var failed atomic.Bool
+	_, dial := startEarly(t, Config{FrameTimeout: 200 * time.Millisecond}, func(r *Request) {
+		for n := 0; n < len(r.Body); n += 200_000 {
+			if r.Await(n) != nil {
+				failed.Store(true)
+			}
+			time.Sleep(100 * time.Millisecond) // a disk that is slow
+		}
+		if r.Await(len(r.Body)) != nil {
+			failed.Store(true)
+		}
+		echo(r)
+	})
+	nc := dial()
+	body := bodyOf(1<<20, 4)
+	go func() { _, _ = nc.Write(request(1, body)) }()
+	_, got := readAnswer(t, nc)
+	require.True(t, bytes.Equal(body, got))
+	require.False(t, failed.Load())
+}
+
+func TestOnlyLargeRequestsThatTheHandlerWantsAreEarly(t *testing.T) {
+	early := make(chan bool, 3)
+	_, dial := startEarly(t, Config{}, func(r *Request) {
+		early <- !r.Complete()
+		_ = r.Await(len(r.Body))
+		echo(r)
+	})
+	nc := dial()
+	for corr, n := range map[int32]int{1: earlyFrame, 2: earlyFrame - 1000, -1: earlyFrame} {
+		b := request(corr, bodyOf(n, 5))
+		go func() { _, _ = nc.Write(b) }()
+		got, _ := readAnswer(t, nc)
+		require.Equal(t, corr, got)
+		if e := <-early; corr != 1 {
+			require.False(t, e)
+		}
+	}
+}
