@@ -41,6 +41,7 @@ type produceCall struct {
 	// throttleMs is for how long quotas want the client to be silent.
 	throttleMs int32
 	release    func() // bound to this call once
+	silent     bool   // the request did not arrive: it has no answer
 }
 
 // lateFailure is why an append that was made is not safe.
@@ -97,11 +98,10 @@ func (b *Broker) produce(r *server.Request) {
 	c.answer(c.appendAll())
 }
 
-// abandon closes the connection of a request that did not arrive, or makes no sense. What was appended is acknowledged to nobody.
+// abandon ends a request that did not arrive, or closes the connection of one that makes no sense. What was appended is acknowledged to nobody.
 func (c *produceCall) abandon(err error) {
-	if errors.Is(err, server.ErrIncomplete) {
+	if c.silent = errors.Is(err, server.ErrIncomplete); c.silent {
 		c.r.DetachFrame()
-		c.r.Conn.Close(err)
 	} else {
 		c.b.refuse(c.r, err)
 	}
@@ -319,6 +319,11 @@ func (c *produceCall) finished() {
 	if c.waiting.Add(-1) > 0 {
 		return
 	}
+	if c.silent {
+		c.r.RespondNothing()
+		c.recycle()
+		return
+	}
 	for _, f := range c.late {
 		c.fail(f.slot, f.err)
 	}
@@ -368,7 +373,7 @@ func (c *produceCall) recycle() {
 	c.req.TransactionalID = nil
 	clear(c.req.Topics)
 	clear(c.req.Partitions)
-	c.b, c.r, c.txn, c.nodes = nil, nil, nil, c.nodes[:0]
+	c.b, c.r, c.txn, c.nodes, c.silent = nil, nil, nil, c.nodes[:0], false
 	if cap(c.buf) > 64<<10 {
 		c.buf = nil
 	}

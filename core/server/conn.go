@@ -199,12 +199,10 @@ func (c *Conn) readLoop() error {
 
 		c.s.handler.HandleRequest(r)
 
-		if err := c.skip(); err != nil {
-			c.Close(err)
-		}
+		err = c.skip()
 		c.mu.Lock()
 		r.handling = false // r is recycled only by a writer, and none has seen it ready with handling set
-		for !c.closed && !c.draining && c.owes() {
+		for err == nil && !c.closed && !c.draining && c.owes() {
 			if c.headReady() && !c.writing {
 				c.flush()
 				continue
@@ -214,7 +212,11 @@ func (c *Conn) readLoop() error {
 		stop := c.closed || c.draining
 		cause := c.cause
 		c.mu.Unlock()
-		if stop {
+		switch {
+		case err != nil: // as when a frame that nobody handles early is broken
+			c.flushReady()
+			return err
+		case stop:
 			c.flushReady()
 			return cause
 		}

@@ -33,6 +33,7 @@ const (
 // arrival is a frame that is being read while its request is handled. It belongs to the reader goroutine.
 type arrival struct {
 	left  int           // bytes that were not read yet; 0 when there is no such frame
+	err   error         // why they will not be
 	spent time.Duration // in Await, which FrameTimeout bounds
 }
 
@@ -57,14 +58,23 @@ func (c *Conn) early(r *Request) (bool, error) {
 }
 
 // Await waits until the first n bytes of Body are there. It is for an EarlyHandler, on the goroutine that HandleRequest was called on and
-// until that returns. With an error, ErrIncomplete, the connection must be closed.
+// until that returns. With an error, ErrIncomplete, the request must be ended without an answer, by RespondNothing; the connection ends
+// as soon as what came before is answered.
 func (r *Request) Await(n int) error {
 	if r.Has(n) {
 		return nil
 	}
-	c := r.Conn
+	err := r.Conn.await(r, n)
+	if err != nil {
+		err = fmt.Errorf("%w: read frame of %d bytes: %w", ErrIncomplete, len(r.frame), err)
+		r.Conn.coming.err = err
+	}
+	return err
+}
+
+func (c *Conn) await(r *Request, n int) error {
 	if err := c.deadline(max(c.s.frameTimeout(len(r.frame))-c.coming.spent, 0)); err != nil {
-		return fmt.Errorf("%w: %w", ErrIncomplete, err)
+		return err
 	}
 	first := len(r.frame) - c.coming.left
 	upTo := min(max(r.bodyAt+n, first+earlyRead), len(r.frame))
@@ -79,7 +89,7 @@ func (r *Request) Await(n int) error {
 		c.coming.left -= k
 		c.arrived.Store(int64(at + k - first))
 		if err != nil && at+k < upTo {
-			return fmt.Errorf("%w: read frame of %d bytes: %w", ErrIncomplete, len(r.frame), noEOF(err))
+			return noEOF(err)
 		}
 	}
 	now := time.Now()
@@ -101,11 +111,11 @@ func (r *Request) Complete() bool { return r.Has(len(r.Body)) }
 
 // skip reads what the handler did not look at.
 func (c *Conn) skip() error {
-	if c.coming.left == 0 {
-		return nil
+	n, err := c.coming.left, c.coming.err
+	c.coming = arrival{}
+	if n == 0 || err != nil {
+		return err
 	}
-	n := c.coming.left
-	c.coming.left = 0
 	if _, err := c.br.Discard(n); err != nil {
 		return fmt.Errorf("skip the rest of a frame: %w", noEOF(err))
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"math/rand/v2"
 	"net"
 	"sync/atomic"
@@ -100,7 +101,7 @@ func TestAFrameThatStopsInTheMiddleIsAnError(t *testing.T) {
 				err := r.Await(len(r.Body))
 				told <- err
 				r.DetachFrame()
-				r.Conn.Close(err)
+				r.RespondNothing()
 			})
 			nc := dial()
 			_, err := nc.Write(request(1, bodyOf(1<<20, 3))[:600_000])
@@ -124,6 +125,46 @@ func TestAFrameThatStopsInTheMiddleIsAnError(t *testing.T) {
 			}, 10*time.Second, time.Millisecond)
 		})
 	}
+}
+
+func TestWhatCameBeforeAFrameThatStopsIsAnsweredAtShutdown(t *testing.T) {
+	late := make(chan *Request, 1)
+	s, dial := startEarly(t, Config{}, func(r *Request) {
+		if len(r.Body) < earlyFrame {
+			late <- r
+			return
+		}
+		if r.Await(len(r.Body)) == nil {
+			t.Error("all of it came")
+		}
+		r.DetachFrame()
+		r.RespondNothing()
+	})
+	nc := dial()
+	_, err := nc.Write(append(request(1, []byte("x")), request(2, bodyOf(1<<20, 6))[:600_000]...))
+	require.NoError(t, err)
+	r := <-late
+	require.Eventually(t, func() bool {
+		s.arrivals.mu.Lock()
+		defer s.arrivals.mu.Unlock()
+		return len(s.arrivals.conns) == 1
+	}, 10*time.Second, time.Millisecond)
+	down := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		down <- s.Shutdown(ctx)
+	}()
+	require.Eventually(t, func() bool {
+		s.arrivals.mu.Lock()
+		defer s.arrivals.mu.Unlock()
+		return len(s.arrivals.conns) == 0
+	}, 10*time.Second, time.Millisecond)
+	echo(r)
+	corr, got := readAnswer(t, nc)
+	require.EqualValues(t, 1, corr)
+	require.Equal(t, "x", string(got))
+	require.NoError(t, <-down)
 }
 
 // TestTheTimeOfTheHandlerIsNotThePeers has a handler that takes longer than a frame may.
