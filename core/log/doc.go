@@ -26,6 +26,7 @@
 //	cleaner-offset-checkpoint           first offset that compaction has not seen
 //	.kafka_cleanshutdown                the last close was orderly: nothing to recover
 //	.lock                               held while the directory is open
+//	.probe                              written every few seconds, to notice a directory that fails while nobody appends
 //	meta.properties                     node and cluster that own the directory
 //
 // # What is promised

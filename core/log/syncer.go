@@ -252,18 +252,14 @@ func (l *Log) beginSync(held bool) (r syncRun, ok bool, err error) {
 			l.queued.Store(false) // what there is is being synced: whoever waits for it is told at the end of that
 			return syncRun{}, false, nil
 		}
-		plain := l.plain()
-		if l.turns.mayJoin(plain) {
-			if f, err = l.active.second(); err != nil {
-				l.turns.putOff() // it may be that no more files can be opened
-				return syncRun{}, false, nil
-			}
-		}
-		if r.lane, ok = l.turns.begin(plain); !ok {
+		if r.lane, ok = l.turns.begin(l.plain()); !ok {
 			return syncRun{}, false, nil
 		}
-		if r.lane == 0 {
-			f = l.activeFile
+		if r.lane == 1 {
+			if f, err = l.active.second(); err != nil { // it may be that no more files can be opened
+				l.turns.putOff(1)
+				return syncRun{}, false, nil
+			}
 		}
 		l.queued.Store(false) // from here on, appends queue the log again
 	}

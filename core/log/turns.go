@@ -33,15 +33,15 @@ func (t *syncTurns) running() bool { return t.busy[0] || t.busy[1] }
 // idle says that no sync is under way and nobody holds them.
 func (t *syncTurns) idle() bool { return !t.held && !t.running() }
 
-// mayJoin says whether a plain sync of a segment would run beside another one.
-func (t *syncTurns) mayJoin(plain *segment) bool {
+// joins says whether a plain sync of a segment runs beside another one.
+func (t *syncTurns) joins(plain *segment) bool {
 	return !t.held && t.wanted == 0 && t.busy[0] != t.busy[1] && t.on != nil && t.on == plain
 }
 
 // begin gives a sync its lane: plain is the segment if it is plain, and nil otherwise. When it has to wait, ok is false.
 func (t *syncTurns) begin(plain *segment) (lane int, ok bool) {
 	switch {
-	case t.mayJoin(plain):
+	case t.joins(plain):
 		if t.busy[0] {
 			lane = 1
 		}
@@ -61,8 +61,11 @@ func (t *syncTurns) end(lane int) {
 	}
 }
 
-// putOff puts a sync off that could have begun.
-func (t *syncTurns) putOff() { t.again = true }
+// putOff gives a lane back whose sync could not begin after all. Another one is under way, which sees to it when it ends.
+func (t *syncTurns) putOff(lane int) {
+	t.end(lane)
+	t.again = true
+}
 
 // due says, once, that a sync that was put off can be tried.
 func (t *syncTurns) due() bool {

@@ -178,33 +178,45 @@ func told(t *testing.T, l *Log) chan error {
 	return c
 }
 
-func soon[T any](t *testing.T, c chan T) T {
+func soon[T any](t *testing.T, c chan T) (v T) {
 	t.Helper()
 	select {
-	case v := <-c:
-		return v
+	case v = <-c:
 	case <-time.After(30 * time.Second):
-		t.Fatal("nothing came")
-		panic("unreachable")
+		require.FailNow(t, "nothing came")
 	}
+	return v
+}
+
+// pending is an append, and the sync that it waits for.
+type pending struct {
+	told chan error
+	sync chan error
+}
+
+// twoSyncs has two appends be synced at the same time.
+func twoSyncs(t *testing.T, l *Log, calls chan chan error) (one, two pending) {
+	t.Helper()
+	one.told = told(t, l)
+	one.sync = soon(t, calls)
+	two.told = told(t, l)
+	two.sync = soon(t, calls)
+	return one, two
 }
 
 func TestSecondSyncOvertakesTheFirst(t *testing.T) {
 	_, _, l, calls := stalledSyncs(t)
-	one := told(t, l)
-	first := soon(t, calls)
-	two := told(t, l)
-	second := soon(t, calls)
+	one, two := twoSyncs(t, l, calls)
 	three := told(t, l)
-	second <- nil
-	require.NoError(t, soon(t, one), "the second covers what the first began with")
-	require.NoError(t, soon(t, two))
+	two.sync <- nil
+	require.NoError(t, soon(t, one.told), "the second covers what the first began with")
+	require.NoError(t, soon(t, two.told))
 	require.EqualValues(t, 3, l.DurableOffset())
 	third := soon(t, calls)
 	require.Empty(t, three)
 	third <- nil
 	require.NoError(t, soon(t, three))
-	first <- nil
+	one.sync <- nil
 	l.holdSyncs()
 	require.EqualValues(t, 4, l.DurableOffset(), "the first takes nothing back")
 	l.letSyncs()
@@ -218,11 +230,7 @@ func TestSyncOfANewSegmentWaitsForThoseBefore(t *testing.T) {
 	require.NoError(t, l.roll())
 	l.mu.Unlock()
 	two := told(t, l)
-	select {
-	case <-calls:
-		t.Fatal("a sync of another segment has begun")
-	case <-time.After(20 * time.Millisecond):
-	}
+	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.turns.again }, 30*time.Second, time.Millisecond, "it is put off")
 	first <- nil
 	require.NoError(t, soon(t, one))
 	soon(t, calls) <- nil
@@ -231,18 +239,15 @@ func TestSyncOfANewSegmentWaitsForThoseBefore(t *testing.T) {
 
 func TestTruncationWaitsForBothSyncs(t *testing.T) {
 	_, _, l, calls := stalledSyncs(t)
-	one := told(t, l)
-	first := soon(t, calls)
-	two := told(t, l)
-	second := soon(t, calls)
+	one, two := twoSyncs(t, l, calls)
 	cut := make(chan error, 1)
 	go func() { cut <- l.TruncateTo(1) }()
 	require.Eventually(t, func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.turns.wanted == 1 }, 30*time.Second, time.Millisecond)
-	second <- nil
-	require.NoError(t, soon(t, one))
-	require.NoError(t, soon(t, two))
+	two.sync <- nil
+	require.NoError(t, soon(t, one.told))
+	require.NoError(t, soon(t, two.told))
 	require.Empty(t, cut)
-	first <- nil
+	one.sync <- nil
 	soon(t, calls) <- nil // the truncation's own
 	require.NoError(t, soon(t, cut))
 	require.EqualValues(t, 1, l.EndOffset())
@@ -260,20 +265,17 @@ func TestBothSyncsSeeWhatCouldNotBeWritten(t *testing.T) {
 		returned <- err
 		<-goOn
 	}
-	one := told(t, l)
-	first := soon(t, calls)
-	two := told(t, l)
-	second := soon(t, calls)
+	one, two := twoSyncs(t, l, calls)
 	m.mu.Lock()
 	m.lose(l.active.path(suffixLog))
 	m.mu.Unlock()
-	first <- nil
+	one.sync <- nil
 	require.ErrorIs(t, soon(t, returned), errLost)
-	second <- nil
+	two.sync <- nil
 	require.ErrorIs(t, soon(t, returned), errLost)
 	release()
-	require.ErrorIs(t, soon(t, one), ErrStorage)
-	require.ErrorIs(t, soon(t, two), ErrStorage)
+	require.ErrorIs(t, soon(t, one.told), ErrStorage)
+	require.ErrorIs(t, soon(t, two.told), ErrStorage)
 	require.EqualValues(t, 1, l.DurableOffset())
 	require.ErrorIs(t, l.WaitDurable(context.Background(), 2), ErrStorage)
 }
@@ -319,16 +321,13 @@ func TestSyncGoesOnWhereNoMoreFilesCanBeOpened(t *testing.T) {
 
 func TestSecondDescriptorClosesWithTheFirst(t *testing.T) {
 	_, d, l, calls := stalledSyncs(t)
-	one := told(t, l)
-	first := soon(t, calls)
-	two := told(t, l)
-	second := soon(t, calls)
+	one, two := twoSyncs(t, l, calls)
 	require.NotNil(t, l.active.twin)
 	open := d.pinned.Load()
-	first <- nil
-	second <- nil
-	require.NoError(t, soon(t, one))
-	require.NoError(t, soon(t, two))
+	one.sync <- nil
+	two.sync <- nil
+	require.NoError(t, soon(t, one.told))
+	require.NoError(t, soon(t, two.told))
 	l.holdSyncs()
 	l.mu.Lock()
 	l.unpinIdle() // notes the end
