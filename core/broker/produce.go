@@ -111,7 +111,7 @@ func (c *produceCall) abandon(err error) {
 // answer gives the frame back and answers, now or when the appends are safe. ok says whether all could be appended.
 func (c *produceCall) answer(ok bool) {
 	b, r := c.b, c.r
-	size := len(r.Body)
+	size := r.BodySize()
 	c.throttleMs = 0
 	if b.quotas.table.Load() != nil {
 		c.throttleMs = b.throttleProduce(r, size)

@@ -28,11 +28,12 @@ func (c *produceCall) early() (ok bool, err error) {
 	c.results, c.parts, c.topics, c.txn = c.results[:0], c.parts[:0], c.topics[:0], nil
 	c.waiting.Store(1) // this function
 	var s wire.ProduceStream
-	if err := s.Begin(&c.req, c.r.Version, c.r.Body, c.await); err != nil {
+	if err := s.Begin(&c.req, c.r.Version, c.r.BodySize(), c.part); err != nil {
 		if !errors.Is(err, wire.ErrNotInParts) {
 			return false, err
 		}
-		return false, cmp.Or(c.await(len(c.r.Body)), err)
+		defer c.call().uncounted()()
+		return false, cmp.Or(c.r.Whole(), err)
 	}
 	ok = true
 	var topic *topicState
@@ -78,12 +79,11 @@ func (c *produceCall) early() (ok bool, err error) {
 	return ok, nil
 }
 
-// await waits until the first n bytes of the body are there.
-func (c *produceCall) await(n int) error {
-	if c.r.Has(n) {
-		return nil
+// part returns the bytes of the body between two places when they are there.
+func (c *produceCall) part(from, to int) ([]byte, error) {
+	if !c.r.There(to) {
+		c.later.Begin() // nobody else has those synced
+		defer c.call().uncounted()()
 	}
-	c.later.Begin() // nobody else has those synced
-	defer c.call().uncounted()()
-	return c.r.Await(n)
+	return c.r.Part(from, to)
 }

@@ -328,15 +328,15 @@ func (c *Conn) readFrame(r *Request, size int) error {
 		}
 	}
 	r.budget, r.charged = budget, int64(size)
+	if early, err := c.early(r, size); early || err != nil {
+		return err
+	}
 	r.frame = GetBuffer(size)[:size]
 	if size <= readBuffer { // it has arrived
 		if err := c.fill(r.frame); err != nil {
 			return fmt.Errorf("read frame of %d bytes: %w", size, noEOF(err))
 		}
 		return nil
-	}
-	if early, err := c.early(r); early || err != nil {
-		return err
 	}
 	start := time.Now()
 	if err := c.fill(r.frame); err != nil {

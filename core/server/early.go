@@ -9,14 +9,14 @@ import (
 )
 
 // A request whose frame is large can be handled while the frame is still arriving, if its handler wants that: each part of it is then used
-// right after it was read, while it is in the processor's caches, and not when the whole of it has pushed it out of them again. For a produce
-// request of 16 MiB that is a fifth of the broker's time.
+// right after it was read, while it is in the processor's caches, and the next one is read to the same place. A produce request of 16 MiB that was
+// read as a whole would have pushed its beginning out of them again, and have needed 16 MiB.
 
 // EarlyHandler is a Handler that can begin with requests that are not complete.
 type EarlyHandler interface {
 	Handler
-	// Early says that HandleRequest may be called for a request of this header while its frame is being read. It then asks Await for what it looks
-	// at. What it has not asked for when it returns is skipped.
+	// Early says that HandleRequest may be called for a request of this header while its frame is being read. It then asks Part for what it looks
+	// at, or Whole. What it has not asked for when it returns is skipped.
 	Early(h wire.Header) bool
 }
 
@@ -30,19 +30,25 @@ const (
 	earlyRead = 64 << 10
 )
 
-// arrival is a frame that is being read while its request is handled. It belongs to the reader goroutine.
+// arrival is a frame that is being read while its request is handled. It belongs to the reader goroutine. Request.frame holds what of it was read
+// and not given up: the bytes from at on, have of them.
 type arrival struct {
-	left  int           // bytes that were not read yet; 0 when there is no such frame
-	err   error         // why they will not be
-	spent time.Duration // in Await, which FrameTimeout bounds
+	size  int // of the frame
+	at    int
+	have  int
+	err   error         // why the rest will not be read
+	spent time.Duration // waiting for the peer, which FrameTimeout bounds
 }
 
-// early begins to read a large frame and says whether its request is to be handled before the rest is there.
-func (c *Conn) early(r *Request) (bool, error) {
-	if c.s.early == nil || c.raw || len(r.frame) < earlyFrame {
+// left is what was not read yet, 0 when there is no such frame.
+func (a *arrival) left() int { return a.size - a.at - a.have }
+
+// early begins with a frame of size bytes and says whether its request is to be handled before the rest is there.
+func (c *Conn) early(r *Request, size int) (bool, error) {
+	if c.s.early == nil || c.raw || size < earlyFrame {
 		return false, nil
 	}
-	head, err := c.br.Peek(min(c.br.Buffered(), len(r.frame)))
+	head, err := c.br.Peek(min(c.br.Buffered(), size))
 	if err != nil {
 		return false, err // it is there
 	}
@@ -50,68 +56,100 @@ func (c *Conn) early(r *Request) (bool, error) {
 	if err != nil || body == nil || !c.s.early.Early(hdr) {
 		return false, nil //nolint:nilerr // perhaps the header goes on behind the buffer: it is parsed again when all is there
 	}
-	at := len(head) - len(body)
-	c.coming = arrival{left: len(r.frame)}
-	r.Header, r.Body, r.bodyAt, r.early = hdr, r.frame[at:], at, true
+	r.Header, r.bodyAt, r.early = hdr, len(head)-len(body), true
 	r.Received = time.Now()
-	return true, nil
+	r.frame = GetBuffer(earlyRead)
+	c.coming = arrival{size: size, at: r.bodyAt}
+	_, err = c.br.Discard(r.bodyAt)
+	return true, err
 }
 
-// Await waits until the first n bytes of Body are there. It is for an EarlyHandler, on the goroutine that HandleRequest was called on and
-// until that returns. With an error, ErrIncomplete, the request must be ended without an answer, by RespondNothing; the connection ends
-// as soon as what came before is answered.
-func (r *Request) Await(n int) error {
-	if r.Has(n) {
-		return nil
+// BodySize is the length of the body, whether it is there or not.
+func (r *Request) BodySize() int {
+	if r.early {
+		return r.Conn.coming.size - r.bodyAt
 	}
-	err := r.Conn.await(r, n)
-	if err != nil {
-		err = fmt.Errorf("%w: read frame of %d bytes: %w", ErrIncomplete, len(r.frame), err)
-		r.Conn.coming.err = err
+	return len(r.Body)
+}
+
+// Complete says whether all of the body is there, in Body. Otherwise it is to be had by Part or Whole.
+func (r *Request) Complete() bool { return !r.early }
+
+// Part returns the bytes of the body between two places as soon as they are there. What comes before the first of them is given up, and so is what
+// Part returned before: its memory is used again. The first is at most the last of an earlier call. It is for an EarlyHandler whose request is not complete, on the goroutine that HandleRequest was
+// called on and until that returns. With an error, ErrIncomplete, the request must be ended without an answer, by RespondNothing; the connection
+// ends as soon as what came before is answered.
+func (r *Request) Part(from, to int) ([]byte, error) {
+	a := &r.Conn.coming
+	from, to = from+r.bodyAt, to+r.bodyAt
+	if from < a.at || from > a.at+a.have || to < from || to > a.size {
+		panic(fmt.Sprintf("server: bytes %d to %d of a frame of %d of which %d to %d are here", from, to, a.size, a.at, a.at+a.have))
+	}
+	if to > a.at+a.have {
+		if err := r.Conn.await(r, from, to); err != nil {
+			a.err = fmt.Errorf("%w: read frame of %d bytes: %w", ErrIncomplete, a.size, err)
+			return nil, a.err
+		}
+	}
+	return r.frame[:a.have][from-a.at : to-a.at : to-a.at], nil
+}
+
+// There says that Part would not wait for bytes up to this place.
+func (r *Request) There(to int) bool { return r.bodyAt+to <= r.Conn.coming.at+r.Conn.coming.have }
+
+// Whole waits until all of the body is there, in Body; the request is complete then. It is called before Part gave anything up, with its rules.
+func (r *Request) Whole() error {
+	body, err := r.Part(0, r.BodySize())
+	if err == nil {
+		r.Body, r.early = body, false
 	}
 	return err
 }
 
-func (c *Conn) await(r *Request, n int) error {
-	if err := c.deadline(max(c.s.frameTimeout(len(r.frame))-c.coming.spent, 0)); err != nil {
+// await reads up to place to of the frame at least, and gives up what is before from.
+func (c *Conn) await(r *Request, from, to int) error {
+	a := &c.coming
+	if err := c.deadline(max(c.s.frameTimeout(a.size)-a.spent, 0)); err != nil {
 		return err
 	}
-	first := len(r.frame) - c.coming.left
-	upTo := min(max(r.bodyAt+n, first+earlyRead), len(r.frame))
+	kept := r.frame[:a.have][from-a.at:]
+	if to-from > cap(r.frame) {
+		larger := GetBuffer(to - from)
+		copy(larger[:len(kept)], kept)
+		PutBuffer(r.frame)
+		r.frame = larger
+	} else {
+		copy(r.frame[:len(kept)], kept)
+	}
+	a.at, a.have = from, len(kept)
+	want := min(max(to-from, a.have+earlyRead), cap(r.frame), a.size-from)
+	r.frame = r.frame[:want]
 	start := time.Now()
 	c.arrives(true)
 	defer c.arrives(false)
-	for at := first; at < upTo; at = len(r.frame) - c.coming.left {
+	for first := a.have; a.have < want; {
 		if c.br.Buffered() == 0 {
 			c.flushReady()
 		}
-		k, err := c.br.Read(r.frame[at:upTo])
-		c.coming.left -= k
-		c.arrived.Store(int64(at + k - first))
-		if err != nil && at+k < upTo {
+		k, err := c.br.Read(r.frame[a.have:])
+		a.have += k
+		c.arrived.Store(int64(a.have - first))
+		if err != nil && a.have < want {
 			return noEOF(err)
 		}
 	}
 	now := time.Now()
-	c.coming.spent += now.Sub(start)
-	if c.coming.left == 0 {
-		c.s.stats.BytesIn.Add(int64(len(r.frame)) + 4)
-		r.Received, r.busy = now, wireTime(c.coming.spent, int64(len(r.frame)))
+	a.spent += now.Sub(start)
+	if a.left() == 0 {
+		c.s.stats.BytesIn.Add(int64(a.size) + 4)
+		r.Received, r.busy = now, wireTime(a.spent, int64(a.size))
 	}
 	return nil
 }
 
-// Has says that Await(n) would not wait.
-func (r *Request) Has(n int) bool {
-	return !r.early || r.bodyAt+min(n, len(r.Body)) <= len(r.frame)-r.Conn.coming.left
-}
-
-// Complete says whether all of the frame is there.
-func (r *Request) Complete() bool { return r.Has(len(r.Body)) }
-
 // skip reads what the handler did not look at.
 func (c *Conn) skip() error {
-	n, err := c.coming.left, c.coming.err
+	n, err := c.coming.left(), c.coming.err
 	c.coming = arrival{}
 	if n == 0 || err != nil {
 		return err

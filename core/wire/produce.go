@@ -19,6 +19,8 @@ type ProduceRequest struct {
 	Topics []ProduceTopic
 	// Partitions of all topics, in order; a topic holds the range that is its own.
 	Partitions []ProducePartition
+
+	names []byte // of Topics, where they were decoded in parts
 }
 
 // MaxEntries bounds the topics and partitions of one Produce or Fetch request. An empty entry takes a few bytes of a frame
@@ -35,6 +37,9 @@ func (p *ProduceRequest) Shrink() {
 	}
 	if cap(p.Topics) > keepEntries {
 		p.Topics = nil
+	}
+	if cap(p.names) > keepEntries {
+		p.names = nil
 	}
 }
 

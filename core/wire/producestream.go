@@ -9,24 +9,26 @@ import (
 // anything is appended.
 var ErrNotInParts = errors.New("request is not decoded in parts")
 
-// ProduceStream decodes a Produce request partition by partition while its frame is arriving. It takes what [ProduceRequest.Decode] takes, and
-// nothing else.
+// ProduceStream decodes a Produce request partition by partition while its frame is arriving, so that no more than one partition's records need be
+// in memory. It takes what [ProduceRequest.Decode] takes, and nothing else.
 type ProduceStream struct {
 	req    *ProduceRequest
-	body   []byte
-	at     int // of body, decoded
-	await  func(n int) error
+	size   int // of the body
+	at     int // of the body, decoded
+	part   func(from, to int) ([]byte, error)
 	flex   bool
-	topics int // left, the one being decoded among them
-	parts  int // left of the topic being decoded
+	topics int  // left, the one being decoded among them
+	parts  int  // left of the topic being decoded
+	open   bool // what follows the records of the last partition was not decoded
 }
 
-// Begin decodes what comes before the partitions. await returns when the first n bytes of body are there, or with an error, which Begin and Next
-// then return. With ErrNotInParts nothing has happened, and the request can be decoded as a whole.
-func (s *ProduceStream) Begin(req *ProduceRequest, version int16, body []byte, await func(n int) error) error {
-	*s = ProduceStream{req: req, body: body, await: await, flex: version >= 9}
+// Begin decodes what comes before the partitions of a body of size bytes. part returns those between two places when they are there, or an error,
+// which Begin and Next then return. It is never asked for what comes before the first of the two again, and may overwrite then what it returned
+// before. With ErrNotInParts it was asked for the beginning alone, and the request can be decoded as a whole.
+func (s *ProduceStream) Begin(req *ProduceRequest, version int16, size int, part func(from, to int) ([]byte, error)) error {
+	*s = ProduceStream{req: req, size: size, part: part, flex: version >= 9}
 	req.Version = version
-	req.Topics, req.Partitions = req.Topics[:0], req.Partitions[:0]
+	req.Topics, req.Partitions, req.names = req.Topics[:0], req.Partitions[:0], req.names[:0]
 	minTopic := 6
 	if s.flex {
 		minTopic = 3
@@ -46,10 +48,16 @@ func (s *ProduceStream) Begin(req *ProduceRequest, version int16, body []byte, a
 }
 
 // Next decodes the next partition, into the last places of the request's Partitions and Topics. ok is false at the end of the request. The End of a
-// topic counts what was decoded.
+// topic counts what was decoded. Its Records are there until Next is called again.
 func (s *ProduceStream) Next() (ok bool, err error) {
+	if s.open {
+		if err := s.parse(s.skipTags); err != nil {
+			return false, err
+		}
+		s.open = false
+	}
 	for s.topics > 0 && s.parts <= 0 {
-		if err := s.parse(func(r *reader) { r.tags(s.flex, nil) }); err != nil {
+		if err := s.parse(s.skipTags); err != nil {
 			return false, err
 		}
 		if s.topics--; s.topics > 0 {
@@ -59,7 +67,7 @@ func (s *ProduceStream) Next() (ok bool, err error) {
 		}
 	}
 	if s.topics <= 0 {
-		return false, s.parse(func(r *reader) { r.tags(s.flex, nil) })
+		return false, s.parse(s.skipTags)
 	}
 	s.parts--
 	if len(s.req.Partitions)+len(s.req.Topics) > MaxEntries {
@@ -70,23 +78,23 @@ func (s *ProduceStream) Next() (ok bool, err error) {
 	if err := s.parse(func(r *reader) { p.Index, n = r.int32(), r.bytesLen(s.flex) }); err != nil {
 		return false, err
 	}
-	if n > len(s.body)-s.at || n < -1 {
+	if n > s.size-s.at || n < -1 {
 		return false, fmt.Errorf("decode Produce version %d: %w", s.req.Version, ErrBadLength)
 	}
 	if n >= 0 {
-		if err := s.await(s.at + n); err != nil {
+		if p.Records, err = s.part(s.at, s.at+n); err != nil {
 			return false, err
 		}
-		p.Records = s.body[s.at : s.at+n : s.at+n]
 		s.at += n
 	}
-	if err := s.parse(func(r *reader) { r.tags(s.flex, nil) }); err != nil {
-		return false, err
-	}
+	s.open = true
+	slot := len(s.req.Partitions)
 	s.req.Partitions = append(s.req.Partitions, p)
-	s.req.Topics[len(s.req.Topics)-1].End = len(s.req.Partitions)
+	s.req.Topics[len(s.req.Topics)-1].End = slot + 1
 	return true, nil
 }
+
+func (s *ProduceStream) skipTags(r *reader) { r.tags(s.flex, nil) }
 
 // topic decodes what comes before the partitions of a topic.
 func (s *ProduceStream) topic() error {
@@ -103,10 +111,16 @@ func (s *ProduceStream) topic() error {
 		}
 		s.parts = r.array(s.flex, minPartition)
 	})
-	if err == nil {
-		s.req.Topics = append(s.req.Topics, t)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(t.Name) > 0 { // it is to outlive its part
+		at := len(s.req.names)
+		s.req.names = append(s.req.names, t.Name...)
+		t.Name = s.req.names[at:len(s.req.names):len(s.req.names)]
+	}
+	s.req.Topics = append(s.req.Topics, t)
+	return nil
 }
 
 // streamAhead is how much is waited for when what is there ends within a field.
@@ -114,17 +128,18 @@ const streamAhead = 4 << 10
 
 // parse has fn decode what comes next. When the bytes that are there do not suffice it waits for more and calls fn again.
 func (s *ProduceStream) parse(fn func(r *reader)) error {
-	for have := min(s.at+streamAhead, len(s.body)); ; have = min(have+max(streamAhead, have-s.at), len(s.body)) {
-		if err := s.await(have); err != nil {
+	for have := min(s.at+streamAhead, s.size); ; have = min(have+max(streamAhead, have-s.at), s.size) {
+		b, err := s.part(s.at, have)
+		if err != nil {
 			return err
 		}
-		r := reader{src: s.body[s.at:have]}
+		r := reader{src: b}
 		fn(&r)
 		if r.err == nil {
 			s.at = have - len(r.src)
 			return nil
 		}
-		if have == len(s.body) {
+		if have == s.size {
 			return fmt.Errorf("decode Produce version %d: %w", s.req.Version, r.err)
 		}
 	}

@@ -9,48 +9,43 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// arriving is a body of which no more is there than was waited for, and up to ahead bytes beyond.
+// arriving is a body of which a part alone is there at a time, elsewhere each time.
 type arriving struct {
-	all, there []byte
-	n, ahead   int
-	waited     []int
-	err        error // after so many bytes as cut says
-	cut        int
+	all  []byte
+	from int // what is before was given up
+	n    int // so much was asked for
+	last []byte
+	err  error // after so many bytes as cut says
+	cut  int
 }
 
-func newArriving(b []byte, ahead int) *arriving {
-	a := &arriving{all: b, there: slices.Repeat([]byte{0xa5}, len(b)), ahead: ahead, cut: len(b)}
-	return a
-}
-
-func (a *arriving) await(n int) error {
-	a.waited = append(a.waited, n)
-	if n <= a.n {
-		return nil
+func (a *arriving) part(from, to int) ([]byte, error) {
+	for i := range a.last {
+		a.last[i] = 0xa5
 	}
-	if n > len(a.all) {
-		panic("waits for more than there is")
+	if from < a.from || from > a.n || to < from || to > len(a.all) {
+		panic("asks for what there is not")
 	}
-	if n > a.cut {
-		return a.err
+	if to > a.cut {
+		return nil, a.err
 	}
-	to := min(n+a.ahead, len(a.all))
-	copy(a.there[a.n:to], a.all[a.n:to])
-	a.n = to
-	return nil
+	a.from, a.n, a.last = from, max(a.n, to), slices.Clone(a.all[from:to])
+	return a.last, nil
 }
 
 // inParts decodes b as it arrives.
-func inParts(version int16, b []byte, ahead int) (req ProduceRequest, a *arriving, err error) {
-	a = newArriving(b, ahead)
+func inParts(version int16, b []byte) (req ProduceRequest, err error) {
+	a := &arriving{all: b, cut: len(b)}
 	var s ProduceStream
-	for err = s.Begin(&req, version, a.there, a.await); err == nil; {
+	for err = s.Begin(&req, version, len(b), a.part); err == nil; {
 		var ok bool
 		if ok, err = s.Next(); !ok {
 			break
 		}
+		p := &req.Partitions[len(req.Partitions)-1]
+		p.Records = slices.Clone(p.Records)
 	}
-	return req, a, err
+	return req, err
 }
 
 func sameRequest(t *testing.T, want, got *ProduceRequest) {
@@ -75,7 +70,7 @@ func TestProduceRequestsInPartsAreTheSame(t *testing.T) {
 			b := randomRequest(rnd, 0, v).AppendTo(nil)
 			var want ProduceRequest
 			require.NoError(t, want.Decode(v, b))
-			got, _, err := inParts(v, b, rnd.Intn(3)*rnd.Intn(5000))
+			got, err := inParts(v, b)
 			if want.TransactionalID != nil {
 				require.ErrorIs(t, err, ErrNotInParts)
 				continue
@@ -95,10 +90,10 @@ func TestPartitionsAreThereBeforeTheNextArrive(t *testing.T) {
 	second := len(b) + 1
 	b = append(appendUvarint(append(b, 0, 0, 0, 0, 8), uint32(len(two)+1)), two...)
 	b = append(b, 0, 0, 0)
-	a := newArriving(b, 0)
+	a := &arriving{all: b, cut: len(b)}
 	var s ProduceStream
 	var req ProduceRequest
-	require.NoError(t, s.Begin(&req, 9, a.there, a.await))
+	require.NoError(t, s.Begin(&req, 9, len(b), a.part))
 	ok, err := s.Next()
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -112,12 +107,12 @@ func TestPartitionsAreThereBeforeTheNextArrive(t *testing.T) {
 func FuzzProduceInParts(f *testing.F) {
 	rnd := rand.New(rand.NewSource(5))
 	for v := int16(3); v <= 13; v++ {
-		f.Add(v, randomRequest(rnd, 0, v).AppendTo(nil), 0)
+		f.Add(v, randomRequest(rnd, 0, v).AppendTo(nil))
 	}
-	f.Fuzz(func(t *testing.T, v int16, b []byte, ahead int) {
+	f.Fuzz(func(t *testing.T, v int16, b []byte) {
 		var whole ProduceRequest
 		werr := whole.Decode(v, b)
-		parts, _, perr := inParts(v, b, max(ahead, 0)%9000)
+		parts, perr := inParts(v, b)
 		if errors.Is(perr, ErrNotInParts) {
 			return
 		}
