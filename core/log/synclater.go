@@ -11,7 +11,7 @@ type SyncLater struct {
 }
 
 // syncLaterBytes is how much is collected before the syncs begin all the same: the disk can be busy while the rest is appended.
-const syncLaterBytes = 512 << 10
+const syncLaterBytes = 4 << 20
 
 // add collects a log that n bytes were appended to.
 func (s *SyncLater) add(l *Log, n int) {
