@@ -9,33 +9,38 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// arriving is a body of which a part alone is there at a time, elsewhere each time.
+// arriving is a body of which nothing is there but what was asked for and not given up.
 type arriving struct {
-	all  []byte
-	from int // what is before was given up
-	n    int // so much was asked for
-	last []byte
-	err  error // after so many bytes as cut says
-	cut  int
+	all, there []byte
+	from, n    int   // of all, there has these
+	err        error // after so many bytes as cut says
+	cut        int
+}
+
+func newArriving(b []byte) *arriving {
+	return &arriving{all: b, there: slices.Repeat([]byte{0xa5}, len(b)), cut: len(b)}
 }
 
 func (a *arriving) part(from, to int) ([]byte, error) {
-	for i := range a.last {
-		a.last[i] = 0xa5
-	}
 	if from < a.from || from > a.n || to < from || to > len(a.all) {
 		panic("asks for what there is not")
 	}
 	if to > a.cut {
 		return nil, a.err
 	}
-	a.from, a.n, a.last = from, max(a.n, to), slices.Clone(a.all[from:to])
-	return a.last, nil
+	for ; a.from < from; a.from++ {
+		a.there[a.from] = 0xa5
+	}
+	if to > a.n {
+		copy(a.there[a.n:to], a.all[a.n:to])
+		a.n = to
+	}
+	return a.there[from:to:to], nil
 }
 
 // inParts decodes b as it arrives.
 func inParts(version int16, b []byte) (req ProduceRequest, err error) {
-	a := &arriving{all: b, cut: len(b)}
+	a := newArriving(b)
 	var s ProduceStream
 	for err = s.Begin(&req, version, len(b), a.part); err == nil; {
 		var ok bool
@@ -90,7 +95,7 @@ func TestPartitionsAreThereBeforeTheNextArrive(t *testing.T) {
 	second := len(b) + 1
 	b = append(appendUvarint(append(b, 0, 0, 0, 0, 8), uint32(len(two)+1)), two...)
 	b = append(b, 0, 0, 0)
-	a := &arriving{all: b, cut: len(b)}
+	a := newArriving(b)
 	var s ProduceStream
 	var req ProduceRequest
 	require.NoError(t, s.Begin(&req, 9, len(b), a.part))
