@@ -77,9 +77,9 @@ func TestSyncOfMuchIsNotPutOff(t *testing.T) {
 	_, _, logs := collected(t, 1)
 	var later SyncLater
 	w := batch.Builder{}
-	w.Append(1, nil, make([]byte, syncLaterBytes/2))
+	w.Append(1, nil, make([]byte, syncLaterBytes/8))
 	b := w.MustBuild()
-	for range 2 {
+	for range 8 {
 		require.Less(t, later.bytes, syncLaterBytes)
 		_, err := logs[0].Append(b, AppendOptions{Origin: Coordinator, SyncLater: &later})
 		require.NoError(t, err)
