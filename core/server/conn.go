@@ -55,7 +55,7 @@ type Conn struct {
 	raw           bool                 // of the reader goroutine: frames have no header
 	known         bool                 // of the reader goroutine: it has sent a request
 	mutedUntil    atomic.Int64         // unix nanoseconds, 0 for never
-	heard         atomic.Int64         // unix nanoseconds, when the peer was waited for last
+	heard         atomic.Int64         // unix nanoseconds, when something came from the peer last or went to it
 	bounded       bool                 // it is held to Server.limits
 	leaves        bool                 // it was closed for others; Server.mu guards it
 	joined        []byte               // of writeTLS
@@ -266,8 +266,7 @@ func (c *Conn) readRequest() (*Request, error) {
 	r.Conn = c
 	if c.br.Buffered() < size {
 		c.flushReady()
-		limit := c.s.frameTimeout(size)
-		if err := c.deadline(limit); err != nil {
+		if err := c.frameDeadline(c.s.frameTimeout(size)); err != nil {
 			return nil, err
 		}
 	}
@@ -280,6 +279,7 @@ func (c *Conn) readRequest() (*Request, error) {
 	}
 	c.s.stats.BytesIn.Add(int64(size) + 4)
 	r.Received = time.Now()
+	c.heard.Store(r.Received.UnixNano())
 	if c.raw {
 		r.Header, r.Body, r.Raw = wire.Header{Key: -1}, r.frame, true
 		return r, nil
@@ -322,7 +322,7 @@ func (c *Conn) readFrame(r *Request, size int) error {
 			return fmt.Errorf("wait for request memory: %w", err)
 		}
 		// The peer could not be read from meanwhile: its time begins anew.
-		if err := c.deadline(c.s.frameTimeout(size)); err != nil {
+		if err := c.frameDeadline(c.s.frameTimeout(size)); err != nil {
 			budget.Release(int64(size))
 			return err
 		}
@@ -365,13 +365,17 @@ func (c *Conn) deadline(d time.Duration) error {
 	if c.draining || c.closed {
 		return fmt.Errorf("connection ends: %w", net.ErrClosed)
 	}
-	now := time.Now()
-	c.heard.Store(now.UnixNano())
-	t := now.Add(d)
+	t := time.Now().Add(d)
 	if !c.authenticated && t.After(c.authBy) {
 		t = c.authBy
 	}
 	return c.nc.SetReadDeadline(t)
+}
+
+// frameDeadline is deadline for a frame that has begun to arrive.
+func (c *Conn) frameDeadline(d time.Duration) error {
+	c.heard.Store(time.Now().UnixNano())
+	return c.deadline(d)
 }
 
 // answered marks r as ready to be written, and sees to it that somebody writes it.
@@ -507,6 +511,7 @@ func (c *Conn) write(batch []*Request) error {
 	}
 	c.scratch = bufs // keep the capacity: WriteTo moves its own header along
 	start := time.Now()
+	c.heard.Store(start.UnixNano()) // before the peer can see it
 	c.wrote, c.wroteAt = 0, start
 	if len(bufs) == 0 {
 		return nil

@@ -109,7 +109,7 @@ func (r *Request) Whole() error {
 // await reads up to place to of the frame at least, and gives up what is before from.
 func (c *Conn) await(r *Request, from, to int) error {
 	a := &c.coming
-	if err := c.deadline(max(c.s.frameTimeout(a.size)-a.spent, 0)); err != nil {
+	if err := c.frameDeadline(max(c.s.frameTimeout(a.size)-a.spent, 0)); err != nil {
 		return err
 	}
 	kept := r.frame[:a.have][from-a.at:]

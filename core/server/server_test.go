@@ -514,3 +514,49 @@ func FuzzFrames(f *testing.F) {
 		require.Zero(t, s.FrameBytes())
 	})
 }
+
+// stalledWrites are connections whose writes return only when they may.
+type stalledWrites struct {
+	net.Listener
+	may chan struct{}
+}
+
+func (l stalledWrites) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	return stalledConn{nc, l.may}, err
+}
+
+type stalledConn struct {
+	net.Conn
+	may chan struct{}
+}
+
+func (c stalledConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	<-c.may
+	return n, err
+}
+
+// TestAPeerWithAnAnswerWasHeard: of two peers who have their answers the one that had it first was silent longer, whatever the server is doing.
+func TestAPeerWithAnAnswerWasHeard(t *testing.T) {
+	l := stalledWrites{NewMemoryListener("here"), make(chan struct{})}
+	s := New(Config{}, handlerFunc(echo))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l, "MEMORY") }()
+	nc, err := l.Listener.(*MemoryListener).Dial(ctx, "tcp", "anything")
+	require.NoError(t, err)
+	sent := time.Now()
+	_, err = nc.Write(request(1, nil))
+	require.NoError(t, err)
+	readAnswer(t, nc)
+	s.mu.Lock()
+	for c := range s.conns {
+		require.GreaterOrEqual(t, c.heard.Load(), sent.UnixNano())
+	}
+	s.mu.Unlock()
+	close(l.may)
+	cancel()
+	require.NoError(t, s.Shutdown(context.Background()))
+	require.NoError(t, <-done)
+}
