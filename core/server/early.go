@@ -76,9 +76,9 @@ func (r *Request) BodySize() int {
 func (r *Request) Complete() bool { return !r.early }
 
 // Part returns the bytes of the body between two places as soon as they are there. What comes before the first of them is given up, and so is what
-// Part returned before: its memory is used again. The first is at most the last of an earlier call. It is for an EarlyHandler whose request is not complete, on the goroutine that HandleRequest was
-// called on and until that returns. With an error, ErrIncomplete, the request must be ended without an answer, by RespondNothing; the connection
-// ends as soon as what came before is answered.
+// Part returned before: its memory is used again. The first is at most the last of an earlier call. Part is for an EarlyHandler whose request is not
+// complete, on the goroutine that HandleRequest was called on and until that returns. With an error, ErrIncomplete, the request must be ended
+// without an answer, by RespondNothing; the connection ends as soon as what came before is answered.
 func (r *Request) Part(from, to int) ([]byte, error) {
 	a := &r.Conn.coming
 	from, to = from+r.bodyAt, to+r.bodyAt
