@@ -511,11 +511,11 @@ func (c *Conn) write(batch []*Request) error {
 	}
 	c.scratch = bufs // keep the capacity: WriteTo moves its own header along
 	start := time.Now()
-	c.heard.Store(start.UnixNano()) // before the peer can see it
 	c.wrote, c.wroteAt = 0, start
 	if len(bufs) == 0 {
 		return nil
 	}
+	c.heard.Store(start.UnixNano()) // before the peer can see it
 	limit := c.s.cfg.WriteTimeout + time.Duration(total>>17)*time.Second
 	if err := c.nc.SetWriteDeadline(start.Add(limit)); err != nil {
 		return fmt.Errorf("write answer: %w", err)

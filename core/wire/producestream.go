@@ -88,9 +88,8 @@ func (s *ProduceStream) Next() (ok bool, err error) {
 		s.at += n
 	}
 	s.open = true
-	slot := len(s.req.Partitions)
 	s.req.Partitions = append(s.req.Partitions, p)
-	s.req.Topics[len(s.req.Topics)-1].End = slot + 1
+	s.req.Topics[len(s.req.Topics)-1].End = len(s.req.Partitions)
 	return true, nil
 }
 
