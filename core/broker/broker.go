@@ -76,6 +76,8 @@ type Broker struct {
 	apis     map[int16]api
 
 	fetchMemory  *server.Budget
+	aheadMemory  *server.Budget
+	aheadFor     time.Duration
 	decodeMemory *server.Budget
 	server       *server.Server
 	memory       *server.MemoryListener
@@ -134,6 +136,7 @@ func New(cfg Config) (*Broker, error) {
 	b.sessions = newSessionCache(b.set.fetchSessionSlots, time.Now)
 	b.metrics, b.lag = newMetrics(b), newLagCollector(b)
 	b.fetchMemory = server.NewBudget(b.set.fetchMemoryBytes)
+	b.aheadMemory, b.aheadFor = server.NewBudget(b.set.fetchMemoryBytes/4), aheadFor
 	b.decodeMemory = server.NewBudget(maxDecodeMemory)
 	b.memory = server.NewMemoryListener("memory")
 	b.apis = b.handlers()

@@ -16,8 +16,8 @@ import (
 // fetchCall is a fetch request between its arrival and its answer. It is pooled.
 //
 // A fetch is looked at twice. First, on the reader goroutine, whether it can be answered now; else it watches its
-// partitions. Then, when it is its turn to be written, the records are read from the log and encoded. So a fetch that waits holds no
-// records, and each connection holds those of one answer at most.
+// partitions. Then, when it is its turn to be written, the records are read from the log, unless that was done ahead (fetchAhead), and encoded. So a
+// fetch that waits holds no records, and each connection holds those of one answer at most, beside what was read ahead.
 type fetchCall struct {
 	b           *Broker
 	r           *server.Request
@@ -31,15 +31,17 @@ type fetchCall struct {
 	out     []wire.FetchedPartition
 	resp    wire.FetchResponse
 	nodes   []wire.NodeEndpoint
-	chunks  [][]byte
-	more    [][]byte // those of c.out
-	charged int64    // to the fetch budget
+	buffers fetchBuffers
+	ahead   *fetchAhead // what had been read before the request came, nil for nothing
+	more    [][]byte    // those of c.out
+	charged int64       // to the fetch budget
 	// decodeCharged is what a fetch of very many partitions has taken of the decode budget.
 	decodeCharged int64
 	moved         map[*sessionPart]bool
 
 	release func()
 	build   func() ([][]byte, func())
+	written func()
 }
 
 // fetchEntryBytes is what a partition of a fetch takes in memory.
@@ -55,6 +57,7 @@ type fetchPart struct {
 	session *sessionPart // nil without a session
 	code    int16
 	hw      int64 // when it was first looked at
+	next    int64 // the offset after the records of the answer, 0 when it has none
 }
 
 var fetchCalls sync.Pool
@@ -66,6 +69,7 @@ func newFetchCall() *fetchCall {
 	c := new(fetchCall)
 	c.release = c.recycle
 	c.build = c.encode
+	c.written = c.readAhead
 	return c
 }
 
@@ -247,12 +251,6 @@ func (c *fetchCall) wait() {
 	}
 }
 
-// minChunk is how much free space of a chunk is worth reading into.
-const minChunk = 64 << 10
-
-// readAlong is room for what the log reads before the batch that was asked for: its index is sparse.
-const readAlong = 8 << 10
-
 // maxAnswer bounds the records of one answer, since they are in memory while it is written. Clients ask for 50 MiB by default; more than this
 // at a time makes nobody faster.
 const maxAnswer = 16 << 20
@@ -273,8 +271,10 @@ func (c *fetchCall) mostAnswer() int {
 	return maxAnswer
 }
 
-// maxChunk bounds a chunk, so that it comes from a pool whatever was asked for; a partition has as many as it needs.
-const maxChunk = 2<<20 - readAlong
+// most is how many bytes of records the answer may have.
+func (c *fetchCall) most() int {
+	return min(int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes)), c.mostAnswer())
+}
 
 // encode reads the records and makes the frame. It runs when it is this answer's turn.
 func (c *fetchCall) encode() ([][]byte, func()) {
@@ -295,6 +295,9 @@ func (c *fetchCall) encode() ([][]byte, func()) {
 		c.resp.Begin(c.req.Version, c.r.CorrelationID, 0, c.errorCode, 0, 0)
 		return c.resp.Finish(nil), c.release
 	}
+	if c.session != nil {
+		c.ahead = c.session.takeAhead()
+	}
 	c.read()
 	if c.b.quotas.table.Load() != nil {
 		if ms := c.b.throttleFetch(c.r, c.recordBytes()); ms > 0 {
@@ -308,6 +311,9 @@ func (c *fetchCall) encode() ([][]byte, func()) {
 	if c.session != nil {
 		c.session.mu.Lock()
 		c.filter()
+		if c.ahead != nil {
+			c.session.judgeAhead(c.ahead.hits)
+		}
 		c.session.mu.Unlock()
 	}
 	topics := 0
@@ -323,7 +329,11 @@ func (c *fetchCall) encode() ([][]byte, func()) {
 		}
 		c.resp.EndTopic()
 	}
-	return c.resp.Finish(c.nodes), c.release
+	done := c.release
+	if c.worthAhead() {
+		done = c.written
+	}
+	return c.resp.Finish(c.nodes), done
 }
 
 // recordBytes is how many bytes of records were read.
@@ -346,7 +356,7 @@ func (c *fetchCall) topicEnd(i int) int {
 
 // read fills c.out for all of c.parts.
 func (c *fetchCall) read() {
-	left := min(int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes)), c.mostAnswer())
+	left := c.most()
 	if c.b.quotas.table.Load() != nil {
 		left = min(left, c.b.quotas.most(call{b: c.b, r: c.r}.session(), c.r.ClientID))
 	}
@@ -401,21 +411,15 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 		return 0
 	}
 	from := len(c.more)
-	records, next, o, err := c.readPiece(f, f.req.FetchOffset, want, first)
-	if err != nil {
-		c.failOne(f, out, err)
-		return 0
-	}
-	total := len(records)
-	for n := total; n > 0 && total < want; total += n {
-		p, after, later, err := c.readPiece(f, next, want-total, false)
+	var total int
+	var next int64
+	var o replica.Offsets
+	var ok bool
+	if c.more, total, next, o, ok = c.ahead.take(c.more, f, want, c.req.ReadCommitted); !ok {
+		c.more, total, next, o, err = c.buffers.read(c.more, f.p, f.req.FetchOffset, want, c.req.ReadCommitted, first)
 		if err != nil {
-			break // it comes with the next fetch, if it stays
-		}
-		// What is said of the offsets goes with the last piece: its records may lie above the limits of those before.
-		n, next, o = len(p), after, later
-		if n > 0 {
-			c.more = append(c.more, p)
+			c.failOne(f, out, err)
+			return 0
 		}
 	}
 	if c.req.ReadCommitted {
@@ -427,9 +431,15 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 		}
 	}
 	out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
-	out.Records, out.More = records, c.more[from:len(c.more):len(c.more)]
+	if pieces := c.more[from:len(c.more):len(c.more)]; len(pieces) > 0 {
+		out.Records, out.More = pieces[0], pieces[1:]
+		f.next = next
+	}
 	f.topic.stats.fetchRequests.Add(1)
 	f.topic.stats.bytesOut.Add(int64(total))
+	if ok {
+		c.b.metrics.aheadUsed.Add(int64(total))
+	}
 	return total
 }
 
@@ -446,50 +456,6 @@ func (c *fetchCall) failOne(f *fetchPart, out *wire.FetchedPartition, err error)
 			out.LeaderID, out.LeaderEpoch = l.Leader, l.Epoch
 			c.nodes = append(c.nodes[:0], node)
 		}
-	}
-}
-
-// readPiece reads batches of a partition from offset on, at most want bytes and at most a chunk.
-func (c *fetchCall) readPiece(f *fetchPart, offset int64, want int, minOne bool) (records []byte, next int64, o replica.Offsets, err error) {
-	want = min(want, maxChunk)
-	committed := c.req.ReadCommitted
-	limit := f.p.Offsets().Limit(committed)
-	if offset >= limit { // nothing, or an error
-		return f.p.Read(nil, offset, want, committed, minOne)
-	}
-	// Room for what seems to be there, by the log's average: at the end of a log that is far less than a client is ready to take.
-	guess := int(f.p.ReadableBytes(offset, limit, int64(want)))
-	for room := min(want, max(guess+guess/4, minChunk)); ; room = want {
-		dst := c.rest(room + readAlong)
-		if dst == nil {
-			c.chunks = append(c.chunks, server.GetBuffer(room+readAlong))
-			dst = c.chunks[len(c.chunks)-1]
-		}
-		most := min(want, cap(dst)-readAlong)
-		records, next, o, err = f.p.Read(dst, offset, most, committed, minOne && most == want)
-		c.use(dst, len(records))
-		if err != nil || len(records) > 0 || most == want {
-			return records, next, o, err
-		}
-	}
-}
-
-// rest returns an empty slice of the free room of the last chunk, nil when that is less than need.
-func (c *fetchCall) rest(need int) []byte {
-	if n := len(c.chunks); n > 0 {
-		if last := c.chunks[n-1]; cap(last)-len(last) >= need {
-			return last[len(last):len(last):cap(last)]
-		}
-	}
-	return nil
-}
-
-// use marks n bytes of the last chunk as taken when they were read into dst, which is its free room. If the log needed more room it has
-// made its own.
-func (c *fetchCall) use(dst []byte, n int) {
-	last := &c.chunks[len(c.chunks)-1]
-	if n <= cap(dst) {
-		*last = (*last)[:len(*last)+n]
 	}
 }
 
@@ -532,6 +498,7 @@ func (c *fetchCall) filter() {
 				c.moved = map[*sessionPart]bool{}
 			}
 			c.moved[s] = true
+			s.next = c.parts[i].next
 		}
 		if news || !c.incremental {
 			c.parts[keep], c.out[keep] = c.parts[i], c.out[i]
@@ -553,11 +520,11 @@ func (c *fetchCall) recycle() {
 			}
 		}
 	}
-	for i, b := range c.chunks {
-		server.PutBuffer(b)
-		c.chunks[i] = nil
+	c.buffers.free()
+	if c.ahead != nil {
+		c.ahead.free(c.b)
+		c.ahead = nil
 	}
-	c.chunks = c.chunks[:0]
 	clear(c.more)
 	c.more = c.more[:0]
 	if c.charged > 0 {

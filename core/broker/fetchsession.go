@@ -37,6 +37,7 @@ type sessionPart struct {
 	highWater int64
 	logStart  int64
 	forgotten bool
+	next      int64 // the offset after the last records it was answered with
 }
 
 // fetchSession is the state of one consumer.
@@ -48,6 +49,11 @@ type fetchSession struct {
 	epoch int32 // what the next request must say
 	parts map[partKey]*sessionPart
 	order []*sessionPart // partitions answered with data move to the end, so that all get their turn
+
+	ahead       *fetchAhead // nil for nothing
+	aheadTimer  *time.Timer
+	aheadMissed int // how often in a row it was of no use
+	aheadSkip   int // answers after which nothing is read ahead
 
 	// Guarded by the cache's lock.
 	lastUsed time.Time
@@ -233,7 +239,7 @@ func (s *fetchSession) update(q *wire.FetchRequest) {
 				s.parts[k] = p
 				s.order = append(s.order, p)
 			}
-			p.req = q.Partitions[j]
+			p.req, p.next = q.Partitions[j], 0
 		}
 	}
 	if len(q.Forgotten) == 0 {

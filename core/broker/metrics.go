@@ -30,6 +30,7 @@ type metrics struct {
 	successfulAuth, failedAuth    atomic.Int64
 	expiredSessions, denied       atomic.Int64
 	throttled                     atomic.Int64
+	aheadUsed, aheadUnused        atomic.Int64
 
 	latencies *latencies
 	process   processStats
@@ -153,6 +154,7 @@ var (
 	descDenied         = desc("kafka_server_standardauthorizermetrics_denied_total", "Requests for a resource that the access control lists denied.")
 	descACLs           = desc("kafka_server_standardauthorizermetrics_acls_total_count", "Access control entries.")
 	descThrottled      = desc("kafka_server_throttled_requests_total", "Requests whose client was throttled by a quota.")
+	descReadAhead      = desc("moldau_fetch_read_ahead_bytes_total", "Bytes of records that were read while the consumer was busy with the answer before, by whether its next fetch asked for them.", "used")
 	descCertExpires    = desc("kafka_server_ssl_certificate_not_after_seconds", "When the certificate of a listener ends, in seconds since 1970.", "listener")
 	descNetIn          = desc("kafka_server_socket_server_metrics_incoming_byte_total", "Bytes read from connections.")
 	descNetOut         = desc("kafka_server_socket_server_metrics_outgoing_byte_total", "Bytes written to connections.")
@@ -191,6 +193,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	counter(descDenied, float64(m.denied.Load()))
 	gauge(descACLs, float64(m.b.image().NumACLs()))
 	counter(descThrottled, float64(m.throttled.Load()))
+	counter(descReadAhead, float64(m.aheadUsed.Load()), "true")
+	counter(descReadAhead, float64(m.aheadUnused.Load()), "false")
 	for name, l := range m.b.security {
 		if at := l.Expires(); !at.IsZero() {
 			gauge(descCertExpires, float64(at.Unix()), name)

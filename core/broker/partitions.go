@@ -69,6 +69,20 @@ func (b *Broker) topicNamed(name string) *topicState {
 	return b.topics.byName[name]
 }
 
+// partitionOf finds the partition of a fetch session's key, or nil.
+func (b *Broker) partitionOf(k partKey) *replica.Partition {
+	b.topics.mu.RLock()
+	t := b.topics.byName[k.name]
+	if k.name == "" {
+		t = b.topics.byID[k.id]
+	}
+	b.topics.mu.RUnlock()
+	if t == nil {
+		return nil
+	}
+	return t.partition(k.index)
+}
+
 // localPartition finds a partition this broker holds, or nil.
 func (b *Broker) localPartition(topic string, index int32) *replica.Partition {
 	if t := b.topicNamed(topic); t != nil {

@@ -38,6 +38,10 @@ func (l *Log) ReadNext(dst []byte, offset int64, maxBytes int, upTo int64, minOn
 	}
 }
 
+// Truncations changes with every truncation, and is odd while one runs: what was read when it was the same is still in the log, unless retention or
+// compaction have taken it.
+func (l *Log) Truncations() int64 { return l.truncations.Load() }
+
 // awaitTruncation returns when no truncation runs.
 func (l *Log) awaitTruncation() {
 	l.mu.Lock()
