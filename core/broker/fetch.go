@@ -379,7 +379,9 @@ func (c *fetchCall) read() {
 	}
 }
 
-// readOne reads one partition, at most left bytes unless it is the first with records, which gets a whole batch in any case.
+// readOne reads one partition, at most left bytes unless it is the first with records, which gets a whole batch in any case. It returns how much
+// of left is gone: all of it when the next batch has no room, for looking at the batches of all other partitions costs more than an answer
+// that could be fuller is worth. They are the first of the next fetch.
 func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, first bool) int {
 	err := f.p.CheckEpoch(f.req.CurrentLeaderEpoch)
 	if err != nil {
@@ -439,6 +441,9 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 	f.topic.stats.bytesOut.Add(int64(total))
 	if ok {
 		c.b.metrics.aheadUsed.Add(int64(total))
+	}
+	if total == 0 && !first && want == left && f.req.FetchOffset < o.Limit(c.req.ReadCommitted) {
+		return left
 	}
 	return total
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
@@ -218,4 +219,36 @@ func endOf(t testing.TB, c *brokertest.Cluster, partition int32) int64 {
 	rt.Partitions = append(rt.Partitions, rp)
 	req.Topics = append(req.Topics, rt)
 	return ask[*kmsg.ListOffsetsResponse](dial(t, c), req).Topics[0].Partitions[0].Offset
+}
+
+// TestAnAnswerEndsWhereTheNextBatchHasNoRoom: the partitions behind it wait for the next fetch, in which they come first, however small their
+// batches are.
+func TestAnAnswerEndsWhereTheNextBatchHasNoRoom(t *testing.T) {
+	c := brokertest.Start(t)
+	c.CreateTopic(t, "t", 3)
+	cl := c.Client(t, kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for p, size := range []int{600_000, 600_000, 10} {
+		require.NoError(t, cl.ProduceSync(ctxOf(t), &kgo.Record{Partition: int32(p), Value: make([]byte, size)}).FirstErr())
+	}
+	s := &sessionReader{r: dial(t, c), told: map[int32]int64{}, want: map[int32]int64{}}
+	var told [][]int
+	for p := range int32(3) { // one after the other, so that their order in the session is known
+		s.want[p] = 1
+		s.fetch(0, 1_000_000, 1<<20)
+	}
+	for p := range int32(3) {
+		s.want[p] = 0
+	}
+	for range 2 {
+		answer := s.fetch(0, 1_000_000, 1<<20)
+		var with []int
+		for p := range int32(3) {
+			if len(answer[p].RecordBatches) > 0 {
+				with = append(with, int(p))
+				s.want[p] = 1
+			}
+		}
+		told = append(told, with)
+	}
+	require.Equal(t, [][]int{{0}, {1, 2}}, told)
 }

@@ -126,6 +126,9 @@ func (a *fetchAhead) read(b *Broker, want int) {
 		most := min(want, int(max(part.req.MaxBytes, 0)))
 		a.pieces, part.bytes, part.next, o, err = a.buffers.read(a.pieces, p, part.req.FetchOffset, most, a.committed, false)
 		part.to = len(a.pieces)
+		if err == nil && part.bytes == 0 && most == want && part.req.FetchOffset < o.Limit(a.committed) {
+			break // see readOne
+		}
 		if err != nil || part.bytes == 0 || part.next >= o.Limit(a.committed) {
 			continue
 		}
