@@ -143,6 +143,7 @@ func New(cfg Config) (*Broker, error) {
 	connections := b.maxConnections(b.set.maxConnections)
 	b.server = server.New(server.Config{
 		MaxRequestBytes: b.set.maxRequestBytes, MemoryBytes: b.set.requestMemoryBytes,
+		ReceiveBufferBytes: b.set.receiveBuffer, SendBufferBytes: b.set.sendBuffer,
 		Limits: b.connectionLimits(cfg.Core, config.ListenerLimits(config.Layers{Static: cfg.Core.Static})), MaxUnauthenticated: maxStrangers(connections),
 		IdleTimeout: b.set.idleTimeout, Logger: b.log, Answered: b.answered,
 		MaxUnauthenticatedBytes: int(cfg.Core.SaslMaxReceiveSize), Admit: b.admitConnection,

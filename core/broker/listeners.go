@@ -37,6 +37,12 @@ func (b *Broker) listen(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", e, err)
 		}
+		if n := b.set.listenBacklog; n > 0 {
+			if err := setBacklog(l, n); err != nil {
+				_ = l.Close()
+				return fmt.Errorf("listen on %s with socket.listen.backlog.size=%d: %w", e, n, err)
+			}
+		}
 		bl := boundListener{name: e.Name, l: l}
 		bl.ctx, bl.stop = context.WithCancel(b.ctx)
 		port := uint16(l.Addr().(*net.TCPAddr).Port)

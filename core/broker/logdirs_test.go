@@ -30,35 +30,6 @@ func mountTmpfs(t *testing.T, path string, bytes int) {
 	t.Cleanup(func() { _ = syscall.Unmount(path, syscall.MNT_DETACH) })
 }
 
-// logDirs is where partitions are, by directory.
-func logDirs(t *testing.T, c *brokertest.Cluster) map[string][]string {
-	t.Helper()
-	resp := ask[*kmsg.DescribeLogDirsResponse](dial(t, c), request(kmsg.NewPtrDescribeLogDirsRequest(), 4))
-	out := map[string][]string{}
-	for _, d := range resp.Dirs {
-		out[d.Dir] = nil
-		if d.ErrorCode != 0 {
-			out[d.Dir] = []string{kerr.ErrorForCode(d.ErrorCode).Error()}
-			continue
-		}
-		for _, tp := range d.Topics {
-			for _, p := range tp.Partitions {
-				name := fmt.Sprintf("%s-%d", tp.Topic, p.Partition)
-				if p.IsFuture {
-					name += " (future)"
-				}
-				out[d.Dir] = append(out[d.Dir], name)
-			}
-		}
-	}
-	return out
-}
-
-func request[R kmsg.Request](r R, version int16) R {
-	r.SetVersion(version)
-	return r
-}
-
 func TestFullDiskStopsWritesOfItsPartitionsUntilThereIsSpace(t *testing.T) {
 	root := t.TempDir()
 	small, big := filepath.Join(root, "small"), filepath.Join(root, "big")

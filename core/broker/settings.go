@@ -20,6 +20,9 @@ type settings struct {
 	maxRequestBytes      int
 	requestMemoryBytes   int64
 	fetchMemoryBytes     int64
+	receiveBuffer        int // 0 for the operating system's, as are sendBuffer and listenBacklog
+	sendBuffer           int
+	listenBacklog        int
 	maxConnections       int
 	maxConnectionsPerIP  int
 	idleTimeout          time.Duration
@@ -53,6 +56,16 @@ func settingsOf(c *config.Broker) settings {
 		shutdownTimeout:   20 * time.Second,
 		offsetsPartitions: c.OffsetsTopicPartitions, offsetsReplication: c.OffsetsTopicReplication, offsetsSegmentBytes: c.OffsetsTopicSegmentBytes,
 	}
+	// Kafka's own defaults of these would only slow connections down: they act when they are set.
+	given := func(key string, v int32) int {
+		if _, ok := c.Static[key]; !ok {
+			return 0
+		}
+		return max(int(v), 0)
+	}
+	s.receiveBuffer = given("socket.receive.buffer.bytes", c.SocketReceiveBuffer)
+	s.sendBuffer = given("socket.send.buffer.bytes", c.SocketSendBuffer)
+	s.listenBacklog = given("socket.listen.backlog.size", c.SocketListenBacklog)
 	if c.QueuedMaxRequestBytes > 0 {
 		s.requestMemoryBytes = c.QueuedMaxRequestBytes
 	}

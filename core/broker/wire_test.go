@@ -129,6 +129,35 @@ func produceRequest(version int16, topic string, acks int16, batches ...[]byte) 
 	return req
 }
 
+// logDirs is where partitions are, by directory.
+func logDirs(t *testing.T, c *brokertest.Cluster) map[string][]string {
+	t.Helper()
+	resp := ask[*kmsg.DescribeLogDirsResponse](dial(t, c), request(kmsg.NewPtrDescribeLogDirsRequest(), 4))
+	out := map[string][]string{}
+	for _, d := range resp.Dirs {
+		out[d.Dir] = nil
+		if d.ErrorCode != 0 {
+			out[d.Dir] = []string{kerr.ErrorForCode(d.ErrorCode).Error()}
+			continue
+		}
+		for _, tp := range d.Topics {
+			for _, p := range tp.Partitions {
+				name := fmt.Sprintf("%s-%d", tp.Topic, p.Partition)
+				if p.IsFuture {
+					name += " (future)"
+				}
+				out[d.Dir] = append(out[d.Dir], name)
+			}
+		}
+	}
+	return out
+}
+
+func request[R kmsg.Request](r R, version int16) R {
+	r.SetVersion(version)
+	return r
+}
+
 func fetchRequest(version int16, topic string, partition int32, offset int64) *kmsg.FetchRequest {
 	req := kmsg.NewPtrFetchRequest()
 	req.Version, req.MinBytes, req.MaxBytes, req.SessionEpoch, req.ReplicaID = version, 1, 1<<20, -1, -1

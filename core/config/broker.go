@@ -48,6 +48,9 @@ type Broker struct {
 	DeleteTopics             bool  `config:"delete.topic.enable"`
 
 	SocketRequestMaxBytes int32         `config:"socket.request.max.bytes"`
+	SocketReceiveBuffer   int32         `config:"socket.receive.buffer.bytes"`
+	SocketSendBuffer      int32         `config:"socket.send.buffer.bytes"`
+	SocketListenBacklog   int32         `config:"socket.listen.backlog.size"`
 	QueuedMaxRequestBytes int64         `config:"queued.max.request.bytes"`
 	MaxConnections        int32         `config:"max.connections"`
 	MaxConnectionsPerIP   int32         `config:"max.connections.per.ip"`

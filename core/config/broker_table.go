@@ -211,6 +211,9 @@ var brokerDocs = map[string]string{
 	"transactional.id.expiration.ms":                              "After how many milliseconds without a transaction a transactional id is forgotten.",
 	"producer.id.expiration.ms":                                   "After how many milliseconds without a batch the state of an idempotent producer is forgotten.",
 	"queued.max.request.bytes":                                    "The most bytes of requests that are in memory at once. -1 means moldau's bound of 512 MiB.",
+	"socket.listen.backlog.size":                                  "How many connections of a listener may wait to be accepted; the operating system has a bound of its own (net.core.somaxconn), which counts alone when this is not set.",
+	"socket.receive.buffer.bytes":                                 "The receive buffer of a connection's socket (SO_RCVBUF). -1, or not set: the operating system's, which grows with the connection.",
 	"socket.request.max.bytes":                                    "The largest request, in bytes; a larger one closes its connection.",
+	"socket.send.buffer.bytes":                                    "The send buffer of a connection's socket (SO_SNDBUF). -1, or not set: the operating system's, which grows with the connection.",
 	"unclean.leader.election.enable":                              "The default of the topics' unclean.leader.election.enable.",
 }

@@ -153,6 +153,9 @@ func TestBrokerMistakesAreNamed(t *testing.T) {
 		want []string
 	}{
 		{map[string]string{"num.partition": "1", "nodeid": "x", "num.partitions": "0"}, []string{"Unknown broker config name: num.partition. Did you mean num.partitions?", "Did you mean node.id?", "Invalid value 0 for configuration num.partitions: Value must be at least 1"}},
+		{map[string]string{"socket.send.buffer.bytes": "0"}, []string{"Invalid value 0 for configuration socket.send.buffer.bytes: Value must be at least 1, or -1"}},
+		{map[string]string{"socket.receive.buffer.bytes": "-2"}, []string{"socket.receive.buffer.bytes"}},
+		{map[string]string{"socket.listen.backlog.size": "0"}, []string{"socket.listen.backlog.size", "Value must be at least 1"}},
 		{map[string]string{"node.id": "1", "broker.id": "2"}, []string{"You must set `node.id` to the same value as `broker.id`"}},
 		{map[string]string{"broker.id": "-2"}, []string{"broker.id"}},
 		{map[string]string{"process.roles": "broker"}, []string{"process.roles", "does not split the roles yet"}},

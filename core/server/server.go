@@ -25,6 +25,9 @@ type Config struct {
 	// MemoryBytes bounds the frames held at once: an eighth of it for frames up to 16 KiB, half for those up to 1 MiB, the rest for larger
 	// ones. 512 MiB.
 	MemoryBytes int64
+	// ReceiveBufferBytes and SendBufferBytes are socket.receive.buffer.bytes and socket.send.buffer.bytes: the sockets' buffers. 0 leaves them to the
+	// operating system, which lets them grow with what a connection needs.
+	ReceiveBufferBytes, SendBufferBytes int
 	// Limits are the first; see Server.SetLimits.
 	Limits Limits
 	// IdleTimeout is connections.max.idle.ms. 10 minutes.
@@ -270,6 +273,7 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 	if crowded != nil {
 		crowded.Close(errCrowded)
 	}
+	s.setBuffers(nc)
 	s.stats.Accepted.Add(1)
 	s.stats.Connections.Add(1)
 	go func() {
@@ -292,6 +296,20 @@ func (s *Server) start(nc net.Conn, o ListenerOptions) {
 		s.slot.Broadcast() // those who wait are of different listeners
 		s.mu.Unlock()
 	}()
+}
+
+// setBuffers gives a connection's socket the buffers that are configured. An error means that the connection is gone, which its first read says.
+func (s *Server) setBuffers(nc net.Conn) {
+	tc, ok := nc.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if n := s.cfg.ReceiveBufferBytes; n > 0 {
+		_ = tc.SetReadBuffer(n)
+	}
+	if n := s.cfg.SendBufferBytes; n > 0 {
+		_ = tc.SetWriteBuffer(n)
+	}
 }
 
 // Shutdown stops reading requests, lets those that were read be answered, and closes all connections; when ctx ends
