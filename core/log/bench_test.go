@@ -71,7 +71,7 @@ func BenchmarkAppend(b *testing.B) {
 					require.NoError(b, err)
 					err = l.dropExpired()
 					require.NoError(b, err)
-					require.NoError(b, d.emptyTrash())
+					require.NoError(b, d.emptyTrash(context.Background()))
 				}
 			}
 		})

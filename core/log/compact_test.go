@@ -333,7 +333,7 @@ func TestReadersGoOnWhileSegmentsAreReplacedAndDeleted(t *testing.T) {
 		}
 		require.NoError(t, l.Sync())
 		require.NoError(t, l.Compact(context.Background()))
-		require.NoError(t, l.d.emptyTrash())
+		require.NoError(t, l.d.emptyTrash(context.Background()))
 	}
 	stop.Store(true)
 	require.NoError(t, <-done)

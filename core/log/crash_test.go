@@ -105,7 +105,7 @@ type crashWorld struct {
 }
 
 func (w *crashWorld) open() error {
-	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16, treeSyncFrom: 1, groupFrom: 1, settling: w.fs.settle})
+	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16, treeSyncFrom: 1, groupFrom: 1, removeAtOnce: 100, removePause: 1, settling: w.fs.settle})
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,7 @@ func (w *crashWorld) step() error {
 	case x < 88:
 		return w.d.retain(context.Background())
 	case x < 90:
-		return w.d.emptyTrash()
+		return w.d.emptyTrash(context.Background())
 	case x < 92 && name == "plain":
 		to := l.StartOffset() + w.r.Int64N(max(1, l.DurableOffset()-l.StartOffset()))
 		m.maybe = max(m.maybe, to)

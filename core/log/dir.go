@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"runtime"
@@ -52,8 +51,7 @@ type Dir struct {
 	corrupted []*CorruptionError
 	futures   []topicPartition // moves to here that were under way when it was opened
 
-	trashMu sync.Mutex
-	trash   []trashFile
+	trash trash
 
 	checkpointMu sync.Mutex // one writer of the directory's checkpoints at a time
 	checkpointed bool       // by Close: for the last time
@@ -64,12 +62,6 @@ type Dir struct {
 	prevEpoch   int64
 	brokerEpoch atomic.Int64
 	metaMu      sync.Mutex
-}
-
-// trashFile is a file or folder to be removed at a time (milliseconds).
-type trashFile struct {
-	path string
-	due  int64
 }
 
 // deleteSuffix ends the name of the folder of a deleted partition.
@@ -501,14 +493,6 @@ func (d *Dir) Delete(topic string, partition int32) error {
 	return d.forgetCheckpoints(tp)
 }
 
-// removeLater has Housekeep remove a file or folder after a delay.
-func (d *Dir) removeLater(path string, delay time.Duration) {
-	t := trashFile{path, d.nowMs() + delay.Milliseconds()}
-	d.trashMu.Lock()
-	defer d.trashMu.Unlock()
-	d.trash = append(d.trash, t)
-}
-
 // Run does the housekeeping until ctx ends: each kind at its interval. It returns nil.
 func (d *Dir) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
@@ -538,7 +522,7 @@ func (d *Dir) Run(ctx context.Context) error {
 	every(d.opts.RetentionInterval, logged("retention", d.retain))
 	every(d.opts.CheckpointInterval, logged("checkpoint", func(context.Context) error { return d.checkpoint() }))
 	every(min(d.opts.CheckpointInterval, time.Second), logged("flush", d.flushDue))
-	every(min(d.opts.RetentionInterval, 10*time.Second), logged("remove files", func(context.Context) error { return d.emptyTrash() }))
+	every(min(d.opts.RetentionInterval, 10*time.Second), logged("remove files", d.emptyTrash))
 	every(d.opts.ProbeInterval, logged("probe", func(context.Context) error { return d.probe() }))
 	every(d.opts.ProducerExpirationCheck, logged("producer expiration", d.expireProducers))
 	if !d.opts.DisableCleaner {
@@ -557,7 +541,7 @@ func (d *Dir) Housekeep(ctx context.Context) error {
 	if !d.opts.DisableCleaner {
 		err = errors.Join(err, d.compactDue(ctx))
 	}
-	return errors.Join(err, d.checkpoint(), d.emptyTrash())
+	return errors.Join(err, d.checkpoint(), d.emptyTrash(ctx))
 }
 
 func folderName(topic string, partition int32) string {
@@ -582,26 +566,4 @@ func deletedName(name string) string {
 	_, _ = rand.Read(id[:]) // never fails
 	suffix := "." + hex.EncodeToString(id[:]) + deleteSuffix
 	return name[:min(len(name), 255-len(suffix))] + suffix
-}
-
-// emptyTrash removes what is due.
-func (d *Dir) emptyTrash() error {
-	now := d.nowMs()
-	d.trashMu.Lock()
-	var due []trashFile
-	d.trash = slices.DeleteFunc(d.trash, func(t trashFile) bool {
-		if t.due <= now {
-			due = append(due, t)
-			return true
-		}
-		return false
-	})
-	d.trashMu.Unlock()
-	var err error
-	for _, t := range due {
-		if rerr := d.fs.RemoveAll(t.path); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			err = errors.Join(err, rerr)
-		}
-	}
-	return err
 }

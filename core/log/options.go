@@ -39,6 +39,8 @@ type Options struct {
 
 	treeSyncFrom int               // treeSyncFrom; tests set it
 	groupFrom    int               // groupFrom; tests set it
+	removeAtOnce int64             // removeAtOnce; tests set it
+	removePause  time.Duration     // removePause; tests set it
 	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
 	// OnFail is told, on a goroutine of its own, that a directory has failed.
@@ -80,6 +82,10 @@ func (o *Options) setDefaults() {
 	if o.groupFrom <= 0 {
 		o.groupFrom = groupFrom
 	}
+	if o.removeAtOnce <= 0 {
+		o.removeAtOnce = removeAtOnce
+	}
+	def(&o.removePause, removePause)
 	if o.treeSyncFrom <= 0 {
 		o.treeSyncFrom = treeSyncFrom
 	}
