@@ -49,7 +49,7 @@ func (b *bench) brokers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	kafka, err := servers.StartKafka(ctx, filepath.Join(b.dir, "kafka"))
+	kafka, err := servers.StartKafka(ctx, filepath.Join(b.dir, "kafka"), "log.segment.delete.delay.ms=0")
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (b *bench) brokers(ctx context.Context) error {
 	one := "1"
 	var sides []side
 	for _, mode := range []string{"fsync", "os"} {
-		h, err := b.hub(ctx, "hub-"+mode, "broker.log.durability="+mode)
+		h, err := b.hub(ctx, "hub-"+mode, "broker.log.durability="+mode, "broker.log.segment.delete.delay.ms=0", "broker.log.retention.check.interval.ms=500")
 		if err != nil {
 			return err
 		}
@@ -142,6 +142,27 @@ type matrix struct {
 	cache *pageCache
 }
 
+// newTopic makes a topic for a measurement when those of earlier ones are gone from the disk: whoever syncs would wait for the removal of their
+// files. No broker waits with that here, where their default is a minute.
+func (m *matrix) newTopic(ctx context.Context, s side, topic string, partitions int32) (remove func(), err error) {
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		var left []string
+		for _, depth := range []string{"*", "*/*", "*/*/*"} {
+			more, err := filepath.Glob(filepath.Join(m.b.dir, depth, "*-delete"))
+			if err != nil {
+				return nil, err
+			}
+			left = append(left, more...)
+		}
+		if len(left) == 0 {
+			return newTopic(ctx, s.bootstrap, topic, partitions, s.config)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // records is how many a run of the Java client has: -mb of values, but no more than two million.
 func (m *matrix) records(s side, c cell) int { return records(s, c, m.b.produceMB, 2_000_000) }
 
@@ -208,7 +229,7 @@ func (m *matrix) moldau(ctx context.Context, operation string, s side, args ...s
 // lean measures with the lean client: produce all, then consume all.
 func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
 	topic := m.b.unique("lean")
-	remove, err := newTopic(ctx, s.bootstrap, topic, c.partitions, s.config)
+	remove, err := m.newTopic(ctx, s, topic, c.partitions)
 	if err != nil {
 		return err
 	}
@@ -246,7 +267,7 @@ func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
 // client up and is not in the rate: until it has compiled itself it is slower than any broker. It is in the broker's CPU.
 func (m *matrix) java(ctx context.Context, s side, c cell, batch int, quiet bool) error {
 	topic := m.b.unique("perf")
-	remove, err := newTopic(ctx, s.bootstrap, topic, c.partitions, s.config)
+	remove, err := m.newTopic(ctx, s, topic, c.partitions)
 	if err != nil {
 		return err
 	}
@@ -292,7 +313,7 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 	const rate, warm, counted = 50_000_000 / 1024, 10, 15 // records a second, seconds, seconds
 	what := "50 MB/s, " + c.String() + ", "
 	topic := m.b.unique("fixed")
-	remove, err := newTopic(ctx, s.bootstrap, topic, c.partitions, s.config)
+	remove, err := m.newTopic(ctx, s, topic, c.partitions)
 	if err != nil {
 		return err
 	}
@@ -328,7 +349,7 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 // endToEnd measures one record at a time.
 func (m *matrix) endToEnd(ctx context.Context, s side) error {
 	topic := m.b.unique("e2e")
-	remove, err := newTopic(ctx, s.bootstrap, topic, 1, s.config)
+	remove, err := m.newTopic(ctx, s, topic, 1)
 	if err != nil {
 		return err
 	}
