@@ -405,11 +405,12 @@ func (c *fetchCall) readOne(f *fetchPart, out *wire.FetchedPartition, left int, 
 	}
 	want := min(left, int(max(f.req.MaxBytes, 0)))
 	if want == 0 && !first {
-		o := f.p.Offsets()
-		out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
 		if err := f.p.CheckOffset(f.req.FetchOffset); err != nil {
 			c.failOne(f, out, err)
+			return 0
 		}
+		o := f.p.Offsets()
+		out.HighWatermark, out.LastStableOffset, out.LogStartOffset = o.HighWatermark, o.LastStable, o.LogStart
 		return 0
 	}
 	from := len(c.more)

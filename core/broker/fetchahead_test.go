@@ -98,6 +98,7 @@ func TestReadingAheadChangesNoAnswer(t *testing.T) {
 	t.Logf("MOLDAU_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	c := brokertest.Start(t, brokertest.With("transaction.state.log.num.partitions", "1"))
+	c.Broker.KeepReadAhead(time.Hour) // however slow the test is
 	const partitions = 5
 	c.CreateTopic(t, "t", partitions)
 	opts := []kgo.Opt{kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression())}
@@ -194,8 +195,9 @@ func TestReadingAheadChangesNoAnswer(t *testing.T) {
 	figures := everyFigure(t, c)
 	used, unused := figures["moldau_fetch_read_ahead_bytes_total{used=true}"], figures["moldau_fetch_read_ahead_bytes_total{used=false}"]
 	t.Logf("%d MB answered, %.0f MB of it read ahead, %.0f MB in vain", answered/1e6, used/1e6, unused/1e6)
-	require.Greater(t, used, 20e6)
-	require.NotZero(t, unused)
+	require.Greater(t, used, 1e6)
+	c.Broker.KeepReadAhead(time.Millisecond)
+	s.fetch(0, 50<<20, 1<<20) // takes what is there
 	require.Eventually(t, func() bool {
 		sessions, charged := c.Broker.ReadAhead()
 		return sessions == 0 && charged == 0
