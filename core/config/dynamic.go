@@ -63,14 +63,6 @@ func checkNumbers(b *Broker, set map[string]string, dynamic bool) error {
 	if b.MaxConnectionsPerIP == 0 && strings.TrimSpace(b.MaxConnectionsPerIPOverrides) == "" {
 		return invalid("requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
 	}
-	for _, buffer := range []struct {
-		key   string
-		bytes int32
-	}{{"socket.receive.buffer.bytes", b.SocketReceiveBuffer}, {"socket.send.buffer.bytes", b.SocketSendBuffer}} {
-		if buffer.bytes < 1 && buffer.bytes != -1 { // Kafka takes it and then cannot listen, or cannot take connections
-			return invalid(fmt.Sprintf("Invalid value %d for configuration %s: Value must be at least 1, or -1 for what the operating system gives", buffer.bytes, buffer.key))
-		}
-	}
 	for _, lowest := range []struct {
 		key string
 		min int64

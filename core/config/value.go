@@ -189,6 +189,14 @@ func betweenOr(low, high, other float64) Check {
 	}
 }
 
+// socketBuffer refuses 0, with which Kafka takes no connections, and less than -1, with which it does not listen.
+func socketBuffer(name string, v Value) string {
+	if v.Int < 1 && v.Int != -1 {
+		return refusal(name, v.String(), "Value must be at least 1, or -1 for what the operating system gives")
+	}
+	return ""
+}
+
 func oneOf(values ...string) Check {
 	return func(name string, v Value) string {
 		if !slices.Contains(values, v.Text) {
