@@ -102,16 +102,16 @@ func (r *remover) remove(path string) error {
 	durable := false
 	for _, name := range names {
 		st, err := r.fs.Stat(name)
-		if err != nil {
-			return err
-		}
-		if st.Size() > r.atOnce && !durable {
+		if err == nil && st.Size() > r.atOnce && !durable {
 			if err := r.fs.SyncDir(filepath.Dir(path)); err != nil {
 				return err
 			}
 			durable = true
 		}
-		if err := r.cutDown(name, st.Size()); err != nil {
+		if err == nil {
+			err = r.cutDown(name, st.Size())
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // what is gone meanwhile need not be removed
 			return err
 		}
 		if r.stopped() {

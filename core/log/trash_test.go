@@ -65,6 +65,19 @@ func TestAFileWhoseNewNameMayNotBeDurableIsNotCut(t *testing.T) {
 	require.EqualValues(t, 1000, st.Size())
 }
 
+func TestAFileThatIsGoneDoesNotKeepTheOthersOfItsFolder(t *testing.T) {
+	ops, fs, err := removal(t, t.Context(), func(op memOp) error {
+		if op.kind == "remove" && strings.HasSuffix(op.name, "0.index") {
+			return os.ErrNotExist
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	require.Contains(t, ops, "remove /t-0.x-delete/0.timeindex")
+	_, err = fs.Stat("/log/t-0.x-delete")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
 func TestRemovingStopsWhereItIsAndGoesOnAfterTheNextOpening(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ops, fs, err := removal(t, ctx, func(op memOp) error {
