@@ -26,7 +26,7 @@ type fetchAhead struct {
 	pieces    [][]byte // of all parts
 	parts     []aheadPart
 	at        int   // the part that is looked for next: partitions are asked for in the session's order
-	unused    int   // bytes
+	unused    int   // bytes that were read and not asked for so far
 	hits      int   // parts that were asked for
 	charged   int64 // to Broker.aheadMemory
 }
@@ -78,7 +78,15 @@ func (c *fetchCall) readAhead() {
 		return
 	}
 	a.read(b, want)
-	s.keepAhead(b, a)
+	if len(a.parts) > 0 {
+		s.keepAhead(b, a)
+		return
+	}
+	vain := a.unused > 0
+	a.free(b)
+	if vain {
+		s.missAhead()
+	}
 }
 
 // worthAhead says whether the answer is one that is followed by another of its kind.
@@ -106,7 +114,7 @@ func (a *fetchAhead) expect(b *Broker, s *fetchSession, want int) bool {
 	return true
 }
 
-// read reads what is expected, at most want bytes, and keeps the parts of which there was more than could be taken: of the others
+// read reads what is expected, at most want bytes in all, and keeps the parts of which there was more than could be taken: of the others
 // there may be more by the time they are asked for.
 func (a *fetchAhead) read(b *Broker, want int) {
 	keep := 0
@@ -129,11 +137,11 @@ func (a *fetchAhead) read(b *Broker, want int) {
 		if err == nil && part.bytes == 0 && most == want && part.req.FetchOffset < o.Limit(a.committed) {
 			break // see readOne
 		}
+		want -= part.bytes // it takes room, kept or not
+		a.unused += part.bytes
 		if err != nil || part.bytes == 0 || part.next >= o.Limit(a.committed) {
 			continue
 		}
-		want -= part.bytes
-		a.unused += part.bytes
 		a.parts[keep] = part
 		keep++
 	}
@@ -192,10 +200,15 @@ func (s *fetchSession) takeAhead() *fetchAhead {
 func (s *fetchSession) dropAhead(b *Broker) {
 	if a := s.takeAhead(); a != nil {
 		a.free(b)
-		s.mu.Lock()
-		s.judgeAhead(0)
-		s.mu.Unlock()
+		s.missAhead()
 	}
+}
+
+// missAhead notes that what was read was of no use.
+func (s *fetchSession) missAhead() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judgeAhead(0)
 }
 
 // judgeAhead decides by its use when to read ahead again. It needs s.mu.

@@ -238,6 +238,27 @@ func readingAhead(t *testing.T, opts ...kgo.Opt) (c *brokertest.Cluster, s *sess
 	return c, s, next
 }
 
+// TestNoMoreIsReadAheadThanIsChargedFor has many partitions of which all that is left is read and none of it kept.
+func TestNoMoreIsReadAheadThanIsChargedFor(t *testing.T) {
+	needsNearPeers(t)
+	c := brokertest.Start(t)
+	const partitions, size = 40, 400_000
+	c.CreateTopic(t, "t", partitions)
+	cl := c.Client(t, kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	s := &sessionReader{r: dial(t, c), told: map[int32]int64{}, want: map[int32]int64{}}
+	for p := range int32(partitions) {
+		require.NoError(t, cl.ProduceSync(ctxOf(t), &kgo.Record{Partition: p, Value: make([]byte, size)}).FirstErr())
+		s.want[p] = 0
+	}
+	require.NotEmpty(t, s.fetch(0, 50<<20, 1<<20))
+	unused := func() float64 { return everyFigure(t, c)["moldau_fetch_read_ahead_bytes_total{used=false}"] }
+	require.Eventually(t, func() bool { return unused() > 0 }, 10*time.Second, time.Millisecond)
+	require.LessOrEqual(t, unused(), float64(4<<20), "an answer's room")
+	sessions, charged := c.Broker.ReadAhead()
+	require.Zero(t, sessions, "nothing is kept")
+	require.Zero(t, charged)
+}
+
 // fillForAhead makes topic t, with 40 records of its only partition. A producer with transactions begins one before the fifth and leaves it open.
 func fillForAhead(t *testing.T, c *brokertest.Cluster, size int, opts ...kgo.Opt) {
 	t.Helper()
