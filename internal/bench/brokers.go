@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/moldau-io/moldau/internal/servers"
@@ -43,7 +45,8 @@ func (c cell) String() string {
 }
 
 // brokers measures the hub as a log beside Apache Kafka: Kafka's own perf tools and a lean client, sizes, partitions, codecs, the broker's
-// CPU, latency at a fixed rate, end to end, memory. Systems take turns within each measurement, and who is first changes with each round.
+// CPU, latency at a fixed rate, end to end, memory. Systems take turns within each measurement, in an
+// order drawn anew each time, for what a machine gives depends on what it did just before.
 func (b *bench) brokers(ctx context.Context) error {
 	tools, err := servers.FetchKafka(ctx)
 	if err != nil {
@@ -87,10 +90,11 @@ func (b *bench) brokers(ctx context.Context) error {
 			}
 		}
 	}
+	order := rand.New(rand.NewPCG(1, 1)) // the same in each run of the program
 	for round := range b.runs {
 		turn := func(f func(side) error) error {
-			for i := range sides {
-				if err := f(sides[(i+round)%len(sides)]); err != nil {
+			for _, i := range order.Perm(len(sides)) {
+				if err := f(sides[i]); err != nil {
 					return err
 				}
 			}
@@ -142,10 +146,13 @@ type matrix struct {
 	cache *pageCache
 }
 
+// removalTime is how long a broker may take to remove the files of a deleted topic.
+const removalTime = 2 * time.Minute
+
 // newTopic makes a topic for a measurement when those of earlier ones are gone from the disk: whoever syncs would wait for the removal of their
 // files. No broker waits with that here, where their default is a minute.
 func (m *matrix) newTopic(ctx context.Context, s side, topic string, partitions int32) (remove func(), err error) {
-	for ; ; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); ; {
 		var left []string
 		for _, depth := range []string{"*", "*/*", "*/*/*"} {
 			more, err := filepath.Glob(filepath.Join(m.b.dir, depth, "*-delete"))
@@ -157,7 +164,12 @@ func (m *matrix) newTopic(ctx context.Context, s side, topic string, partitions 
 		if len(left) == 0 {
 			return newTopic(ctx, s.bootstrap, topic, partitions, s.config)
 		}
-		if ctx.Err() != nil {
+		if time.Since(began) > removalTime {
+			return nil, fmt.Errorf("%s of a deleted topic is still there after %s", left[0], removalTime)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
@@ -226,6 +238,9 @@ func (m *matrix) moldau(ctx context.Context, operation string, s side, args ...s
 	return r, nil
 }
 
+// leanConsumes is how many times the lean client reads all: once takes about a second.
+const leanConsumes = 3
+
 // lean measures with the lean client: produce all, then consume all.
 func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
 	topic := m.b.unique("lean")
@@ -255,11 +270,14 @@ func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
 	if s.slow { // reading is the same as in the other mode
 		return nil
 	}
-	before = cpu(s.pid)
-	if r, err = m.moldau(ctx, "consume", s, "--topic", topic, "--records", n); err != nil {
-		return err
+	syscall.Sync()
+	for range leanConsumes {
+		before = cpu(s.pid)
+		if r, err = m.moldau(ctx, "consume", s, "--topic", topic, "--records", n); err != nil {
+			return err
+		}
+		add("consume", r, cpu(s.pid)-before)
 	}
-	add("consume", r, cpu(s.pid)-before)
 	return nil
 }
 
