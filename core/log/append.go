@@ -189,6 +189,7 @@ func (l *Log) undoWrite() error {
 	s := l.active
 	if l.activeFile != nil {
 		_ = l.activeFile.Truncate(s.size.Load())
+		s.gaveBack()
 		l.activeDirty = true // a crash must not bring it back once the log has gone on
 	}
 	end := l.end.Load()
@@ -302,6 +303,9 @@ func (l *Log) mustRoll(b batch.Batch, pending int64, cfg *Config) bool {
 func (l *Log) writeRun(data []byte, cfg *Config) error {
 	s := l.active
 	pos := s.size.Load()
+	if end := pos + int64(len(data)); end > s.room {
+		l.makeRoom(end, cfg)
+	}
 	if n, err := l.activeFile.WriteAt(data, pos); err != nil {
 		return fmt.Errorf("append to %s: wrote %d of %d bytes: %w", s.path(suffixLog), n, len(data), err)
 	}

@@ -97,10 +97,8 @@ func (c *closing) begin(l *Log, s *settlement) error {
 		return nil
 	}
 	l.closed = true
-	if l.active.preallocated && l.activeFile != nil {
-		if err := l.activeFile.Truncate(l.active.size.Load()); err != nil {
-			return err
-		}
+	if err := l.giveBack(); err != nil {
+		return err
 	}
 	c.settleRecords(s)
 	if err := c.writeIndexes(s); err != nil {

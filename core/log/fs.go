@@ -46,12 +46,6 @@ type besideFS interface {
 	SyncsBeside() bool
 }
 
-// preallocator is a File that can reserve room on the disk without changing its size (preallocate=true). Truncate gives back
-// what was not used.
-type preallocator interface {
-	Preallocate(size int64) error
-}
-
 // OS is the file system of the operating system.
 var OS FS = osFS{}
 
@@ -61,7 +55,9 @@ type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return fdatasync(f.File) }
 
-func (f osFile) Preallocate(size int64) error { return preallocate(f.File, size) }
+func (f osFile) Reserve(from, to int64) error { return reserve(f.File, from, to) }
+
+func (f osFile) Free() int64 { return freeAhead(f.File) }
 
 func (f osFile) Size() (int64, error) {
 	st, err := f.Stat()

@@ -6,5 +6,7 @@ import "os"
 
 func fdatasync(f *os.File) error { return f.Sync() }
 
-// preallocate does nothing where there is no fallocate that keeps the size.
-func preallocate(*os.File, int64) error { return nil }
+// reserve does nothing where there is no fallocate that keeps the size.
+func reserve(*os.File, int64, int64) error { return nil }
+
+func freeAhead(*os.File) int64 { return 0 }

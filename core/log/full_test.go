@@ -72,7 +72,7 @@ func TestFullDiskAtEveryWrite(t *testing.T) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 3))
 			fs := newMemFS()
-			d, err := OpenDir("/log", Options{FS: fs})
+			d, err := OpenDir("/log", Options{FS: fs, room: smallRoom})
 			require.NoError(t, err)
 			cfg := DefaultConfig()
 			cfg.SegmentBytes, cfg.IndexIntervalBytes, cfg.Delete, cfg.FileDeleteDelayMs = 700, 100, seed%3 == 0, 0

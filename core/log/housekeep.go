@@ -26,24 +26,32 @@ func (d *Dir) checkpoint() error {
 	return errors.Join(d.checkpointRecovery(), d.checkpointStarts(), d.checkpointCleaner())
 }
 
-// unpinIdle hands the file of the active segment to the clock when nothing was written since the last call: the files of ten thousand
-// partitions that once were written to need not be open. The next append opens it again. Call with mu held.
+// unpinIdle hands the file of the active segment to the clock when nothing was written since the last call, and gives back what was reserved for
+// it: the files of ten thousand partitions that once were written to need not be open. The next append opens it again. Call with mu held.
 func (l *Log) unpinIdle() {
 	end := l.end.Load()
-	if l.activeFile != nil && !l.activeDirty && !l.active.preallocated && end == l.idleAt && l.synced.Load() == end {
-		l.active.unpin()
-		l.activeFile = nil
+	if !l.activeDirty && end == l.idleAt && l.synced.Load() == end {
+		if !l.config().Preallocate {
+			_ = l.giveBack() // if it fails, the next call or the end of the segment does it
+		}
+		if l.activeFile != nil {
+			l.active.unpin()
+			l.activeFile = nil
+		}
 	}
 	l.idleAt = end
 }
 
 // unpinCrowded does so at once when as many files are open to be written to as may be open to be read. Call with mu held, after a sync.
 func (l *Log) unpinCrowded() {
-	if l.activeFile != nil && !l.activeDirty && l.d.pinned.Load() > int64(l.d.opts.MaxOpenFiles) && !l.active.preallocated {
+	if l.activeFile != nil && !l.activeDirty && l.crowded() {
 		l.active.unpin()
 		l.activeFile = nil
 	}
 }
+
+// crowded says whether more files are open to be written to than may be open to be read.
+func (l *Log) crowded() bool { return l.d.pinned.Load() > int64(l.d.opts.MaxOpenFiles) }
 
 func (l *Log) isClosed() bool {
 	l.mu.Lock()

@@ -402,21 +402,20 @@ func (l *Log) createSegment(s *segment) (File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create segment: %w", err)
 	}
-	if p, ok := f.(preallocator); ok && l.config().Preallocate {
-		if err := p.Preallocate(l.config().SegmentBytes); err != nil {
+	if r, ok := f.(reserver); ok && l.config().Preallocate {
+		s.room = l.config().SegmentBytes
+		if err := r.Reserve(0, s.room); err != nil {
 			return nil, errors.Join(fmt.Errorf("preallocate segment: %w", err), f.Close(), removeIfExists(l.d.fs, s.path(suffixLog)))
 		}
-		s.preallocated = true
+		s.reserved = true
 	}
 	return f, nil
 }
 
 // seal ends the active segment: from now on it is only read. Call with mu held.
 func (l *Log) seal(old *segment) error {
-	if old.preallocated && l.activeFile != nil {
-		if err := l.activeFile.Truncate(old.size.Load()); err != nil {
-			return fmt.Errorf("trim segment: %w", err)
-		}
+	if err := l.giveBack(); err != nil {
+		return err
 	}
 	old.imu.Lock()
 	err := old.ensure() // nothing may have been appended since it was opened

@@ -50,7 +50,7 @@ type memFS struct {
 
 // memOp is an operation as judge sees it.
 type memOp struct {
-	kind string // open, create, read, write, truncate, sync, syncdir, mkdir, rename, remove
+	kind string // open, create, read, write, reserve, truncate, sync, syncdir, mkdir, rename, remove
 	name string
 }
 
@@ -79,6 +79,7 @@ type memNode struct {
 	data    []byte
 	durable []byte
 	journal []memWrite
+	room    int64 // up to where blocks are reserved, when that is behind the end
 	mod     time.Time
 	sub     *memDir // of a folder
 	// losses counts the writes that the disk has refused behind everybody's back, and told those that a descriptor was told of.
@@ -230,11 +231,12 @@ func (m *memFS) OpenFile(name string, flag int) (File, error) {
 		n = &memNode{mod: time.Now()}
 		d.do(memDirOp{to: base, node: n})
 	}
-	if flag&os.O_TRUNC != 0 && len(n.data) > 0 {
+	if flag&os.O_TRUNC != 0 && n.blocks() > 0 {
 		if err := m.op("truncate", name); err != nil {
 			return nil, err
 		}
-		_, _ = m.grow(-int64(len(n.data)))
+		_, _ = m.grow(-n.blocks())
+		n.room = 0
 		n.data = nil
 		n.journal = append(n.journal, memWrite{})
 	}
@@ -343,7 +345,8 @@ func (m *memFS) Remove(name string) error {
 	if err := m.op("remove", name); err != nil {
 		return err
 	}
-	_, _ = m.grow(-int64(len(n.data)))
+	_, _ = m.grow(-n.blocks())
+	n.room = 0
 	d.do(memDirOp{from: base, node: n})
 	return nil
 }
@@ -492,7 +495,7 @@ func (f *memFile) WriteAt(p []byte, pos int64) (int, error) {
 	if err := f.m.op("write", f.name); err != nil {
 		return 0, err
 	}
-	more := max(0, pos+int64(len(p))-int64(len(f.n.data)))
+	more := max(0, pos+int64(len(p))-f.n.blocks())
 	room, err := f.m.grow(more)
 	p = p[:int64(len(p))-more+room]
 	if len(p) > 0 {
@@ -504,6 +507,30 @@ func (f *memFile) WriteAt(p []byte, pos int64) (int, error) {
 	return len(p), err
 }
 
+// blocks is what the file takes of the disk.
+func (n *memNode) blocks() int64 { return max(int64(len(n.data)), n.room) }
+
+// Reserve takes what is to be had, as fallocate does.
+func (f *memFile) Reserve(from, to int64) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.m.op("reserve", f.name); err != nil {
+		return err
+	}
+	more, err := f.m.grow(max(0, to-f.n.blocks()))
+	f.n.room = f.n.blocks() + more
+	return err
+}
+
+func (f *memFile) Free() int64 {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if f.m.capacity == 0 {
+		return 1 << 40
+	}
+	return max(0, f.m.capacity-f.m.used)
+}
+
 func (f *memFile) Truncate(size int64) error {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
@@ -511,7 +538,8 @@ func (f *memFile) Truncate(size int64) error {
 		return err
 	}
 	w := memWrite{pos: size}
-	_, _ = f.m.grow(min(size, int64(len(f.n.data))) - int64(len(f.n.data)))
+	_, _ = f.m.grow(min(size, int64(len(f.n.data))) - f.n.blocks())
+	f.n.room = 0
 	f.n.data = w.apply(f.n.data)
 	f.n.journal = append(f.n.journal, w)
 	return nil

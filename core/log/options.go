@@ -41,6 +41,7 @@ type Options struct {
 	groupFrom    int               // groupFrom; tests set it
 	removeAtOnce int64             // removeAtOnce; tests set it
 	removePause  time.Duration     // removePause; tests set it
+	room         roomRules         // defaultRoom; tests set it
 	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
 	// OnFail is told, on a goroutine of its own, that a directory has failed.
@@ -86,6 +87,9 @@ func (o *Options) setDefaults() {
 		o.removeAtOnce = removeAtOnce
 	}
 	def(&o.removePause, removePause)
+	if o.room == (roomRules{}) {
+		o.room = defaultRoom
+	}
 	if o.treeSyncFrom <= 0 {
 		o.treeSyncFrom = treeSyncFrom
 	}

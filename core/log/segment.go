@@ -48,7 +48,9 @@ type segment struct {
 	base int64
 	size atomic.Int64
 
-	preallocated bool // has blocks behind its end; guarded by Log.mu
+	// Guarded by Log.mu: up to where there is room on the disk or none to be had (0: not known), and whether blocks may be reserved behind the end.
+	room     int64
+	reserved bool
 
 	// aborts is what is known of the transaction index: 0 nothing, 1 that there is none, 2 that there may be one.
 	aborts atomic.Int32

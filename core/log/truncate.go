@@ -222,6 +222,7 @@ func (l *Log) cutTo(offset int64) error {
 	if err := f.Truncate(at); err != nil {
 		return err
 	}
+	s.gaveBack()
 	s.size.Store(at)
 	l.d.indexes.drop(s.iitem)
 	s.imu.Lock()
