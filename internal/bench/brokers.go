@@ -70,15 +70,12 @@ func (b *bench) brokers(ctx context.Context) error {
 	sides = append(sides,
 		side{system: kafkaName, mode: "no fsync (default)", bootstrap: kafka.Bootstrap, pid: kafka.PID()},
 		side{system: kafkaName, mode: "flush.messages=1", bootstrap: kafka.Bootstrap, pid: kafka.PID(), config: map[string]*string{"flush.messages": &one}, slow: true})
-	step("filling the page cache")
-	cache, err := newPageCache(b.dir)
+	memory, err := newMemory(b.dir)
 	if err != nil {
 		return err
 	}
-	m := &matrix{b: b, tools: tools, cache: cache}
-	if err := cache.fill(); err != nil {
-		return err
-	}
+	defer memory.close()
+	m := &matrix{b: b, tools: tools, memory: memory}
 	step("warming up")
 	for _, s := range sides[:3] {
 		for range 2 {
@@ -141,9 +138,9 @@ func (b *bench) brokers(ctx context.Context) error {
 
 // matrix runs single measurements.
 type matrix struct {
-	b     *bench
-	tools *servers.KafkaTools
-	cache *pageCache
+	b      *bench
+	tools  *servers.KafkaTools
+	memory memory
 }
 
 // removalTime is how long a broker may take to remove the files of a deleted topic.
@@ -251,7 +248,7 @@ func (m *matrix) lean(ctx context.Context, s side, c cell, quiet bool) error {
 	defer remove()
 	records := m.leanRecords(s, c)
 	n := strconv.Itoa(records)
-	if err := m.cache.fill(); err != nil {
+	if err := m.memory.ready(); err != nil {
 		return err
 	}
 	add := func(what string, r leanResult, broker float64) {
@@ -295,7 +292,7 @@ func (m *matrix) java(ctx context.Context, s side, c cell, batch int, quiet bool
 		n /= 2
 	}
 	all := 2 * n
-	if err := m.cache.fill(); err != nil {
+	if err := m.memory.ready(); err != nil {
 		return err
 	}
 	what := c.String() + ", Java client"
@@ -336,7 +333,7 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 		return err
 	}
 	defer remove()
-	if err := m.cache.fill(); err != nil {
+	if err := m.memory.ready(); err != nil {
 		return err
 	}
 	args := []string{"--num-records", strconv.Itoa(rate * (warm + counted)), "--warmup-records", strconv.Itoa(rate * warm), "--record-size", strconv.Itoa(c.size), "--throughput", strconv.Itoa(rate)}
@@ -345,7 +342,7 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 		return err
 	}
 	m.b.rep.add(what+"Java client, p99", s.system, s.mode, "ms", p99)
-	if err := m.cache.fill(); err != nil {
+	if err := m.memory.ready(); err != nil {
 		return err
 	}
 	// Without acknowledgement nothing is waited for but the client: what it shows then is in every figure above.
@@ -353,7 +350,7 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 		return err
 	}
 	m.b.rep.add(what+"Java client, acks=0, p99", s.system, s.mode, "ms", p99)
-	if err := m.cache.fill(); err != nil {
+	if err := m.memory.ready(); err != nil {
 		return err
 	}
 	r, err := m.moldau(ctx, "produce", s, "--topic", topic, "--warmup", "3s", "--duration", "10s", "--record-size", strconv.Itoa(c.size), "--throughput", strconv.Itoa(rate))

@@ -7,6 +7,7 @@
 //	brokers.go   the log alone, in depth: -brokers
 //	capture.go   snapshot and stream of databases
 //	sinks.go     object store and index
+//	memory.go    memory that the host has taken back: hold.go keeps it, or the page cache is filled
 //	report.go    the table
 package main
 

@@ -10,10 +10,26 @@ import (
 	"strings"
 )
 
-// pageCache keeps the machine's page cache full, as it is on one that has run for a while. A virtual machine gives memory that is free back to
-// its host, and a broker that writes new records then waits for the host page by page: 2 s for a GiB have been seen, three times what the
-// broker itself takes, and the same for every broker. With the cache full new pages come from old ones that were not used for long.
-// What fills it is a file of nothing, which takes no room on the disk and is dropped as soon as anybody wants the memory.
+// memory is what is done about memory that a virtual machine has given back to its host because it was free: a broker that writes new records
+// waits for the host page by page, 2 s for a GiB have been seen, three times what the broker itself takes, and the same for every broker.
+type memory interface {
+	// ready is called before each measurement.
+	ready() error
+	close()
+}
+
+func newMemory(dir string) (memory, error) {
+	step("touching the machine's free memory")
+	h, err := holdMemory()
+	if err == nil {
+		return h, nil
+	}
+	step("filling the page cache, for free memory cannot be held (%v)", err)
+	return newPageCache(dir)
+}
+
+// pageCache keeps the machine's page cache full, as it is on one that has run for a while: new pages come from old ones that were not used for
+// long, part of which the host has back meanwhile. What fills it is a file of nothing, which takes no room on the disk and is dropped as soon as anybody wants the memory.
 type pageCache struct {
 	f        *os.File
 	at, size int64
@@ -35,8 +51,8 @@ func newPageCache(dir string) (*pageCache, error) {
 	return c, nil
 }
 
-// fill fills it up.
-func (c *pageCache) fill() error {
+// ready fills it up.
+func (c *pageCache) ready() error {
 	for meminfo("MemFree") > leastFree {
 		for range 16 {
 			if c.at+int64(len(c.buf)) > c.size {
@@ -50,6 +66,8 @@ func (c *pageCache) fill() error {
 	}
 	return nil
 }
+
+func (c *pageCache) close() { _ = c.f.Close() }
 
 // meminfo is a figure of /proc/meminfo in bytes, 0 when it is not known.
 func meminfo(name string) int64 {
