@@ -205,6 +205,25 @@ func TestCompactionDropsAbortedRecordsAndKeepsProducerState(t *testing.T) {
 	txn(1, 3, "a=more")
 }
 
+// TestAnEmptiedBatchIsNotCompressed: Java's consumers fail at a batch that says it is compressed and holds no bytes.
+func TestAnEmptiedBatchIsNotCompressed(t *testing.T) {
+	for codec := batch.Gzip; codec <= batch.Zstd; codec++ {
+		t.Run(codec.String(), func(t *testing.T) {
+			l := newTestLog(t, Options{}, compactedConfig())
+			w := batch.Builder{Codec: codec, Idempotent: true, ProducerID: 5}
+			w.Append(time.Now().UnixMilli(), []byte("a"), []byte("1"))
+			mustAppend(t, l, w.MustBuild())
+			script(t, l, time.Now(), codec, "a=2 |")
+			require.NoError(t, l.Compact(t.Context()))
+			require.Equal(t, []string{"0:empty", "1:a=2"}, pairs(t, l))
+			p, err := l.Read(nil, 0, 1, 2, true)
+			require.NoError(t, err)
+			require.Equal(t, batch.None, batch.Batch(p).Codec())
+			require.NoError(t, batch.Batch(p).Check())
+		})
+	}
+}
+
 func TestCompactionInBoundedMemoryTakesSeveralPasses(t *testing.T) {
 	cfg := compactedConfig()
 	cfg.SegmentBytes = 4000

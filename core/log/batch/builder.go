@@ -123,7 +123,10 @@ func (w *Builder) build(dst []byte, lastDelta int32) ([]byte, error) {
 	if len(b)-Overhead > math.MaxInt32 {
 		return nil, fmt.Errorf("build record batch: %d bytes do not fit the length field", len(b))
 	}
-	attrs := int16(w.Codec)
+	attrs := int16(0)
+	if w.count > 0 { // nobody can decompress nothing
+		attrs = int16(w.Codec)
+	}
 	for _, a := range []struct {
 		on  bool
 		bit int16
