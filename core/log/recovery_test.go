@@ -146,6 +146,29 @@ func TestRecoveryIsNotFooledByBatchesInsideRecords(t *testing.T) {
 	}
 }
 
+func TestRecoveryKeepsBatchesWithUnknownAttributes(t *testing.T) {
+	for bit := 7; bit < 16; bit++ {
+		path := t.TempDir()
+		d := openDir(t, path, Options{})
+		l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+		require.NoError(t, err)
+		for i := range 3 {
+			b := batch.Batch(records(1))
+			if i > 0 { // in the middle and at the end
+				binary.BigEndian.PutUint16(b[batch.OffsetAttributes:], 1<<bit)
+				b.UpdateCRC()
+			}
+			mustAppend(t, l, b)
+		}
+		require.NoError(t, l.Sync())
+		require.NoError(t, d.lock.Close())
+		d = openDir(t, path, Options{})
+		l, _ = d.Log("t", 0)
+		require.Empty(t, d.Corruptions())
+		require.Len(t, values(t, l, 0), 3, "bit %d", bit)
+	}
+}
+
 func TestRecoveryBelowTheRecoveryPointLooksForWhatFollows(t *testing.T) {
 	raw, starts, _ := crashedLog(t)
 	bad := slices.Clone(raw)

@@ -99,10 +99,10 @@ func (s *scan) read(pos int64) (h head, ok bool, err error) {
 	return h, true, nil
 }
 
-// shape says whether the fields under the checksum are possible.
+// shape says whether the fields under the checksum are possible. Attributes that nobody knows are: they are kept as they were sent.
 func (h *head) shape() bool {
 	b := h.b()
-	return b.Attributes()&^0x7f == 0 && b.Codec() <= batch.Zstd && b.LastOffsetDelta() >= 0 && b.RecordCount() >= 0 &&
+	return b.Codec() <= batch.Zstd && b.LastOffsetDelta() >= 0 && b.RecordCount() >= 0 &&
 		int64(b.RecordCount()) <= int64(b.LastOffsetDelta())+1
 }
 
