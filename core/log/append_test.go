@@ -321,6 +321,17 @@ func TestReplicaAppendKeepsOffsetsAndEpochs(t *testing.T) {
 	require.Equal(t, []string{"1099511627776:v0", "1099511627777:v1"}, values(t, l, 12))
 }
 
+func TestSegmentsMayNeverRollByAgeWithAnyJitter(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.SegmentMs, cfg.SegmentJitterMs = math.MaxInt64, math.MaxInt64
+	l := newTestLog(t, Options{}, cfg)
+	mustAppend(t, l, records(1))
+	cfg.SegmentJitterMs--
+	l.UpdateConfig(cfg)
+	mustAppend(t, l, records(1))
+	require.Equal(t, 1, l.Segments())
+}
+
 func TestSegmentsRollBySizeAgeAndIndex(t *testing.T) {
 	clock := newTestClock(time.Now())
 	for name, set := range map[string]func(*Config){

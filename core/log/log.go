@@ -112,7 +112,7 @@ func (l *Log) durability() Durability {
 func (l *Log) rollJitter() {
 	l.jitterMs = 0
 	if c := l.config(); c.SegmentJitterMs > 0 {
-		l.jitterMs = rand.Int64N(min(c.SegmentJitterMs, c.SegmentMs) + 1)
+		l.jitterMs = rand.Int64N(satAdd(min(c.SegmentJitterMs, c.SegmentMs), 1))
 	}
 }
 
