@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -208,6 +209,29 @@ func TestMoveKeepsGapsOfCompaction(t *testing.T) {
 	require.Eventually(t, func() bool { return p.log() != l }, 10*time.Second, time.Millisecond)
 	require.Equal(t, want, values(t, p.log(), 0))
 	require.Equal(t, end, p.log().EndOffset())
+}
+
+// TestTransactionsThatHaveEndedCostACopyNothing: a copy has no high watermark that would have them forgotten.
+func TestTransactionsThatHaveEndedCostACopyNothing(t *testing.T) {
+	l := newTestLog(t, Options{Durability: DurabilityOS}, DefaultConfig())
+	seq := int32(0)
+	transactions := func() time.Duration {
+		began := time.Now()
+		for range 500 {
+			mustAppend(t, l, records(1, producer(1, 0, seq), func(w *batch.Builder) { w.Transactional = true }))
+			seq++
+			_, err := l.Append(batch.BuildEndTxn(1, 1, 0, batch.EndTxn{Type: batch.ControlCommit}), AppendOptions{Origin: Coordinator})
+			require.NoError(t, err)
+		}
+		return time.Since(began)
+	}
+	few := transactions()
+	l.producers.closed = slices.Grow(l.producers.closed, 5_000_000)
+	for range 5_000_000 {
+		l.producers.closed = append(l.producers.closed, closedTxn{1, 2})
+	}
+	require.Less(t, transactions(), 10*few+time.Second)
+	require.Equal(t, l.EndOffset(), l.LastStableOffset())
 }
 
 func TestMoveGivenUpLeavesNothing(t *testing.T) {

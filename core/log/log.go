@@ -335,15 +335,15 @@ func (l *Log) needProducers() error {
 
 // publishTxn makes the first open transaction visible to readers. Call with mu held.
 func (l *Log) publishTxn() {
-	at, ok := l.producers.firstUnstable(max(l.hw.Load(), 0))
-	if l.hw.Load() < 0 { // nobody keeps a high watermark: markers count as they are written
-		at, ok = math.MaxInt64, true
+	at := int64(math.MaxInt64)
+	if hw := l.hw.Load(); hw >= 0 {
+		if first, ok := l.producers.firstUnstable(hw); ok {
+			at = first
+		}
+	} else { // nobody keeps a high watermark: markers count as they are written, and those that have ended may be very many
 		for _, first := range l.producers.open {
 			at = min(at, first)
 		}
-	}
-	if !ok {
-		at = math.MaxInt64
 	}
 	l.firstTxn.Store(at)
 	l.ending.Store(len(l.producers.closed) > 0)
