@@ -175,8 +175,10 @@ func (d *Dir) load() error {
 			d.removeLater(d.file(e.Name()), 0)
 			continue
 		}
-		if tp, ok := parseFutureName(e.Name()); ok {
-			d.futures = append(d.futures, tp)
+		if strings.HasSuffix(e.Name(), futureSuffix) {
+			if tp, ok := parseFutureName(e.Name()); ok {
+				d.futures = append(d.futures, tp)
+			}
 			d.removeLater(d.file(e.Name()), 0)
 			continue
 		}
@@ -565,5 +567,5 @@ func deletedName(name string) string {
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails
 	suffix := "." + hex.EncodeToString(id[:]) + deleteSuffix
-	return name[:min(len(name), 255-len(suffix))] + suffix
+	return name[:min(len(name), maxFolderName-len(suffix))] + suffix
 }

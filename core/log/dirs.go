@@ -367,15 +367,19 @@ func (d *Dir) count() int {
 // futureSuffix ends the name of the folder that a partition is being moved to.
 const futureSuffix = "-future"
 
-// futureName is Kafka's name for that folder: "<topic>-<n>.<32 hex digits>-future".
+// maxFolderName is how long the name of a folder may be.
+const maxFolderName = 255
+
+// futureName is Kafka's name for that folder: "<topic>-<n>.<32 hex digits>-future", what comes before the dot cut to fit.
 func futureName(name string, id [16]byte) string {
-	return name + "." + hex.EncodeToString(id[:]) + futureSuffix
+	suffix := "." + hex.EncodeToString(id[:]) + futureSuffix
+	return name[:min(len(name), maxFolderName-len(suffix))] + suffix
 }
 
-// parseFutureName is the inverse of futureName.
+// parseFutureName is the inverse of futureName. A name that may have been cut tells of no partition.
 func parseFutureName(name string) (tp topicPartition, ok bool) {
 	s, ok := strings.CutSuffix(name, futureSuffix)
-	if !ok {
+	if !ok || len(name) >= maxFolderName {
 		return tp, false
 	}
 	i := strings.LastIndexByte(s, '.')

@@ -187,6 +187,31 @@ func TestMoveToAnotherDirectoryUnderWrites(t *testing.T) {
 	require.Equal(t, [16]byte{9}, got.TopicID())
 }
 
+func TestMoveOfAPartitionWithTheLongestName(t *testing.T) {
+	root := t.TempDir()
+	a, b := filepath.Join(root, "a"), filepath.Join(root, "b")
+	ds := openDirs(t, Options{}, a, b)
+	name := strings.Repeat("x", 249)
+	l, err := ds.Create(name, 99999, [16]byte{9}, DefaultConfig())
+	require.NoError(t, err)
+	mustAppend(t, l, records(1))
+	p := &place{l: l}
+	to, _ := ds.Find(b)
+	require.NoError(t, ds.Move(name, 99999, to, p))
+	require.Eventually(t, func() bool { return p.log() != l || to.Err() != nil }, 10*time.Second, time.Millisecond)
+	require.NoError(t, to.Err(), "the directory is not to blame")
+	require.Len(t, values(t, p.log(), 0), 1)
+	// What a crash leaves of a copy goes, even if it does not tell of what.
+	require.NoError(t, ds.Close())
+	left := filepath.Join(a, futureName(name+"-99999", [16]byte{1}))
+	require.NoError(t, os.Mkdir(left, 0o755))
+	ds = openDirs(t, Options{}, a, b)
+	require.NoError(t, ds.Housekeep(t.Context()))
+	require.NoDirExists(t, left)
+	_, ok := ds.Log(name, 99999)
+	require.True(t, ok)
+}
+
 func TestMoveKeepsGapsOfCompaction(t *testing.T) {
 	root := t.TempDir()
 	a, b := filepath.Join(root, "a"), filepath.Join(root, "b")
