@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -447,5 +448,48 @@ func TestCloseAndDeleteRaceWithEverything(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, d.Close())
 		wg.Wait()
+	}
+}
+
+// TestMaxTimestampOffsetIsOfARecordThatIsThere compares it with all records, where the largest is below the start of the log or was compacted away.
+func TestMaxTimestampOffsetIsOfARecordThatIsThere(t *testing.T) {
+	for seed := range uint64(40) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		cfg := compactedConfig()
+		cfg.SegmentBytes, cfg.IndexIntervalBytes = 500, 100
+		l := newTestLog(t, Options{}, cfg)
+		now := time.Now().UnixMilli()
+		for i := range 40 {
+			w := batch.Builder{Codec: batch.Codec(r.IntN(2)), Idempotent: true, ProducerID: int64(i)}
+			for range 1 + r.IntN(3) {
+				w.Append(now-r.Int64N(50), fmt.Append(nil, "k", r.IntN(12)), []byte("v"))
+			}
+			mustAppend(t, l, w.MustBuild())
+		}
+		require.NoError(t, l.Sync())
+		if r.IntN(2) == 0 {
+			require.NoError(t, l.Roll())
+			require.NoError(t, l.Compact(t.Context()))
+		}
+		for range 10 {
+			require.NoError(t, l.DeleteRecordsBefore(min(l.StartOffset()+r.Int64N(12), l.EndOffset())))
+			want, at := int64(-1), int64(-1)
+			for _, s := range l.list() {
+				require.NoError(t, s.batches(func(b batch.Batch) (bool, error) {
+					var rd batch.Reader
+					require.NoError(t, rd.Reset(b))
+					for rec, ok := rd.Next(); ok; rec, ok = rd.Next() {
+						if rec.Offset >= l.StartOffset() && rec.Timestamp > want {
+							want, at = rec.Timestamp, rec.Offset
+						}
+					}
+					return true, rd.Err()
+				}))
+			}
+			off, ts, _, found, err := l.MaxTimestampOffset()
+			require.NoError(t, err)
+			require.Equal(t, at >= 0, found, "seed %d", seed)
+			require.Equal(t, []int64{at, want}, []int64{off, ts}, "seed %d", seed)
+		}
 	}
 }
