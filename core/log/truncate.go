@@ -256,8 +256,9 @@ func (l *Log) cutTo(offset int64) error {
 	return l.needProducers()
 }
 
+// truncateTxnIndex removes the transactions that ended at or after end. Call with imu held.
 func (s *segment) truncateTxnIndex(end int64) error {
-	ts, err := s.abortedTxns()
+	ts, err := s.readTxns()
 	if err != nil || len(ts) == 0 {
 		return err
 	}

@@ -28,11 +28,21 @@ func (s *segment) appendTxn(t AbortedTxn) error {
 	return nil
 }
 
-// abortedTxns reads the segment's transaction index.
+// abortedTxns reads the segment's transaction index. It waits while a sealed segment is replaced, when its files are on their way.
 func (s *segment) abortedTxns() ([]AbortedTxn, error) {
 	if s.aborts.Load() == 1 {
 		return nil, nil
 	}
+	s.imu.Lock()
+	if s.active {
+		s.imu.Unlock() // nobody replaces it, and appends need not wait
+	} else {
+		defer s.imu.Unlock()
+	}
+	return s.readTxns()
+}
+
+func (s *segment) readTxns() ([]AbortedTxn, error) {
 	p, err := readFile(s.l.d.fs, s.path(suffixTxnIndex), maxTxnIndexBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.aborts.CompareAndSwap(0, 1) // the first abort may be on its way
@@ -50,12 +60,28 @@ func (s *segment) abortedTxns() ([]AbortedTxn, error) {
 
 // AbortedTxns lists the aborted transactions that may have records in [from, upTo), for a read_committed fetch.
 // A transaction is in the index of the segment that holds its marker, so later segments are searched as well, until one
-// says that everything before was stable.
+// says that everything before was stable. ErrOffsetOutOfRange when retention has taken the segment of from, and its index with it:
+// who has read records from there does not learn any more which of them were aborted.
 func (l *Log) AbortedTxns(from, upTo int64) ([]AbortedTxn, error) {
-	if err := l.check(); err != nil {
-		return nil, err
+	for {
+		if err := l.check(); err != nil {
+			return nil, err
+		}
+		segs := l.segs.Load()
+		out, err := abortedTxns(*segs, from, upTo)
+		switch {
+		case l.segs.Load() != segs: // those of a segment that went away are in the one that took its place
+		case err != nil:
+			return nil, err
+		case len(*segs) > 0 && from < (*segs)[0].base:
+			return nil, fmt.Errorf("%w: aborted transactions of %s from offset %d, the log begins at %d", ErrOffsetOutOfRange, l.id, from, (*segs)[0].base)
+		default:
+			return out, nil
+		}
 	}
-	segs := l.list()
+}
+
+func abortedTxns(segs []*segment, from, upTo int64) ([]AbortedTxn, error) {
 	var out []AbortedTxn
 	for i := max(find(segs, from), 0); i < len(segs); i++ {
 		ts, err := segs[i].abortedTxns()
