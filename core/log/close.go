@@ -88,7 +88,7 @@ type closing struct {
 // begin stops appends and writes what an orderly close leaves behind.
 func (c *closing) begin(l *Log, s *settlement) error {
 	c.l = l
-	l.cleanMu.Lock()
+	l.haste()
 	l.holdSyncs()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -201,7 +201,7 @@ func (c *closing) finish(failed error) error {
 
 // close closes a log without leaving anything in order.
 func (l *Log) close() error {
-	l.cleanMu.Lock()
+	l.haste()
 	defer l.cleanMu.Unlock()
 	l.holdSyncs()
 	defer l.letSyncs()

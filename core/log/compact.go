@@ -65,6 +65,9 @@ func (d *Dir) compactDue(ctx context.Context) error {
 		if cerr := c.l.Compact(ctx); cerr != nil && !errors.Is(cerr, ErrClosed) {
 			err = errors.Join(err, cerr)
 		}
+		if c.l.passedBy.Swap(false) {
+			err = errors.Join(err, d.retainLogs(ctx, []*Log{c.l}))
+		}
 	}
 	if len(due) > 0 {
 		err = errors.Join(err, d.checkpointCleaner())
@@ -143,7 +146,11 @@ func (s *segment) firstTimestamp() (int64, error) {
 	return ts, err
 }
 
-// Compact compacts the log now, however little is dirty. It returns early, with the work done so far kept, when ctx ends.
+// errGaveWay ends a compaction whose log somebody cannot wait for.
+var errGaveWay = errors.New("compaction gave way")
+
+// Compact compacts the log now, however little is dirty. It returns early, with the work done so far kept, when ctx ends or the log is
+// deleted, truncated or moved meanwhile.
 func (l *Log) Compact(ctx context.Context) error {
 	if err := l.check(); err != nil {
 		return err
@@ -155,7 +162,9 @@ func (l *Log) Compact(ctx context.Context) error {
 		return err
 	}
 	c := &compaction{l: l, ctx: ctx, cfg: l.config(), now: l.d.nowMs(), keys: newOffsetMap(l.d.tuning.Load().CleanerBufferBytes)}
-	if err := c.run(segs, from); err != nil {
+	if err := c.run(segs, from); errors.Is(err, errGaveWay) {
+		return nil
+	} else if err != nil {
 		return fmt.Errorf("compact %s: %w", l.id, err)
 	}
 	l.dirtyFrom = c.end
@@ -187,6 +196,14 @@ type lastBatch struct {
 	lastOffset int64 // of data; -1 when only a marker is known
 }
 
+// stopped is why to stop, if that is so. It is asked at each batch.
+func (c *compaction) stopped() error {
+	if c.l.hasty.Load() > 0 {
+		return errGaveWay
+	}
+	return c.ctx.Err()
+}
+
 func (c *compaction) run(segs []*segment, from int64) error {
 	// Their markers may lie behind the segments that are compacted.
 	aborted, err := c.l.AbortedTxns(segs[0].base, c.l.list()[len(segs)].base)
@@ -210,7 +227,7 @@ func (c *compaction) run(segs []*segment, from int64) error {
 	}
 	c.txns = newTxnTracker(c.aborted)
 	for _, group := range c.groups(segs[:n]) {
-		if err := c.ctx.Err(); err != nil {
+		if err := c.stopped(); err != nil {
 			return err
 		}
 		if err := c.clean(group); err != nil {
@@ -234,7 +251,7 @@ func (c *compaction) buildKeys(segs []*segment, from int64) error {
 		}
 		err := s.batches(func(b batch.Batch) (bool, error) {
 			if b.LastOffset() < from {
-				return true, c.ctx.Err()
+				return true, c.stopped()
 			}
 			if !c.keys.room(int(b.RecordCount())) {
 				full = true
@@ -256,7 +273,7 @@ func (c *compaction) buildKeys(segs []*segment, from int64) error {
 			for {
 				rec, more := c.reader.Next()
 				if !more {
-					return true, errors.Join(c.reader.Err(), c.ctx.Err())
+					return true, errors.Join(c.reader.Err(), c.stopped())
 				}
 				if rec.Key != nil && rec.Offset >= from {
 					c.keys.put(rec.Key, rec.Offset)
@@ -336,7 +353,7 @@ func (c *compaction) clean(group []*segment) error {
 	for _, s := range group {
 		c.before += s.size.Load()
 		err := s.batches(func(b batch.Batch) (bool, error) {
-			return true, errors.Join(c.filter(w, b), c.ctx.Err())
+			return true, errors.Join(c.filter(w, b), c.stopped())
 		})
 		if err != nil {
 			return err

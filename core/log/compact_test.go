@@ -412,3 +412,100 @@ func TestOffsetMap(t *testing.T) {
 	_, ok := m.get([]byte("absent"))
 	require.False(t, ok)
 }
+
+// openingFS tells of each file that is about to be opened.
+type openingFS struct {
+	FS
+	before func(name string)
+}
+
+func (f *openingFS) OpenFile(name string, flag int) (File, error) {
+	if f.before != nil {
+		f.before(name)
+	}
+	return f.FS.OpenFile(name, flag)
+}
+
+// TestCompactionGivesWay: whoever deletes, closes, empties or moves a log must not wait until all of it is compacted.
+func TestCompactionGivesWay(t *testing.T) {
+	const segments = 50
+	for name, hurry := range map[string]func(*Dirs, *Log) error{
+		"delete":   func(ds *Dirs, _ *Log) error { return ds.Delete("t", 0) },
+		"close":    func(ds *Dirs, _ *Log) error { return ds.Close() },
+		"truncate": func(_ *Dirs, l *Log) error { return l.TruncateFullyAndStartAt(1000) },
+		"move":     func(ds *Dirs, l *Log) error { return ds.Move("t", 0, ds.all[1], &place{l: l}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := &openingFS{FS: newMemFS()}
+			ds := openDirs(t, Options{FS: fs}, "/a", "/b")
+			cfg := compactedConfig()
+			cfg.SegmentBytes = 100 // one batch
+			l, err := ds.Create("t", 0, [16]byte{1}, cfg)
+			require.NoError(t, err)
+			for range segments {
+				mustAppend(t, l, records(1))
+			}
+			require.NoError(t, l.Sync())
+			require.Equal(t, segments, l.Segments())
+			cleaned, began := 0, make(chan struct{})
+			fs.before = func(name string) {
+				if strings.HasSuffix(name, suffixLog+suffixCleaned) && strings.HasPrefix(name, "/a") {
+					if cleaned++; cleaned == 1 {
+						close(began)
+					}
+					for wait := 0; l.hasty.Load() == 0 && wait < 10_000; wait++ { // a segment that is large enough
+						time.Sleep(time.Millisecond)
+					}
+				}
+			}
+			done := make(chan error, 1)
+			go func() { done <- l.Compact(t.Context()) }()
+			<-began
+			require.NoError(t, hurry(ds, l))
+			require.NoError(t, <-done)
+			require.Equal(t, 1, cleaned)
+		})
+	}
+}
+
+// TestRetentionPassesALogByThatIsBeingCompacted: the others do not wait for it, and it has its turn afterwards.
+func TestRetentionPassesALogByThatIsBeingCompacted(t *testing.T) {
+	fs := &openingFS{FS: newMemFS()}
+	d := openDir(t, "/log", Options{FS: fs})
+	cfg := compactedConfig()
+	cfg.SegmentBytes, cfg.Delete, cfg.RetentionBytes = 100, true, 0
+	compacted, err := d.Create("compacted", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	cfg.Compact = false
+	other, err := d.Create("other", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	for _, l := range []*Log{compacted, other} {
+		for range 3 {
+			mustAppend(t, l, records(1))
+		}
+		require.NoError(t, l.Sync())
+	}
+	began, goOn := make(chan struct{}), make(chan struct{})
+	fs.before = func(name string) {
+		if strings.HasSuffix(name, offsetName(0, suffixLog)+suffixCleaned) {
+			close(began)
+			<-goOn
+		}
+	}
+	done := make(chan error, 2)
+	go func() { done <- d.compactDue(t.Context()) }()
+	<-began
+	go func() { done <- d.retain(t.Context()) }()
+	select {
+	case err := <-done:
+		done <- err
+	case <-time.After(5 * time.Second):
+		t.Error("retention waits for compaction")
+	}
+	starts := []int64{compacted.StartOffset(), other.StartOffset()}
+	close(goOn)
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	require.Equal(t, []int64{0, 3}, starts)
+	require.EqualValues(t, 3, compacted.StartOffset())
+}

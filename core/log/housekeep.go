@@ -196,7 +196,9 @@ func (d *Dir) expireProducers(context.Context) error {
 
 // retain applies retention to all partitions. The starts rise, and are on disk, before the files go: a crash in between must not
 // show a log with a hole in what was expired.
-func (d *Dir) retain(ctx context.Context) error {
+func (d *Dir) retain(ctx context.Context) error { return d.retainLogs(ctx, d.list()) }
+
+func (d *Dir) retainLogs(ctx context.Context, logs []*Log) error {
 	var err error
 	note := func(l *Log, lerr error) {
 		if lerr != nil && !errors.Is(lerr, ErrClosed) {
@@ -205,7 +207,7 @@ func (d *Dir) retain(ctx context.Context) error {
 	}
 	var expired []*Log
 	raised := false
-	for _, l := range d.list() {
+	for _, l := range logs {
 		if ctx.Err() != nil || d.failure() != nil {
 			break
 		}
@@ -231,12 +233,16 @@ func (d *Dir) retain(ctx context.Context) error {
 }
 
 // expire raises the start past the oldest segments that the start offset, retention.ms or retention.bytes have no room for, as
-// long as they lie below the high watermark. It returns how many segments are to go, and whether the start rose.
+// long as they lie below the high watermark. It returns how many segments are to go, and whether the start rose. A log that is being
+// compacted gets its turn afterwards: the others must not wait for that.
 func (l *Log) expire() (n int, raised bool, err error) {
 	if !l.configured.Load() {
 		return 0, false, nil
 	}
-	l.cleanMu.Lock()
+	if !l.cleanMu.TryLock() {
+		l.passedBy.Store(true)
+		return 0, false, nil
+	}
 	defer l.cleanMu.Unlock()
 	if err := l.check(); err != nil {
 		return 0, false, err
@@ -286,9 +292,12 @@ func (l *Log) expire() (n int, raised bool, err error) {
 	return n, l.raiseStart(upTo), nil
 }
 
-// dropExpired deletes the segments below the start, durably.
+// dropExpired deletes the segments below the start, durably, unless the log is being compacted.
 func (l *Log) dropExpired() error {
-	l.cleanMu.Lock()
+	if !l.cleanMu.TryLock() {
+		l.passedBy.Store(true)
+		return nil
+	}
 	defer l.cleanMu.Unlock()
 	if err := l.check(); err != nil {
 		return err

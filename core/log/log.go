@@ -73,9 +73,12 @@ type Log struct {
 	ready   []waiter
 	waitErr error
 
-	// cleanMu is held by the one that replaces or deletes segments: retention, compaction, truncation.
+	// cleanMu is held by the one that replaces or deletes segments: retention, compaction, truncation. Compaction may hold it for very
+	// long: who must not wait for that takes it with haste, or looks whether it is free.
 	cleanMu   sync.Mutex
-	dirtyFrom int64 // first offset that compaction has not seen; guarded by cleanMu
+	hasty     atomic.Int32 // who wait for cleanMu in haste
+	passedBy  atomic.Bool  // retention did, because compaction was at it
+	dirtyFrom int64        // first offset that compaction has not seen; guarded by cleanMu
 }
 
 func (d *Dir) newLog(topic string, partition int32, cfg *Config, configured bool) *Log {
@@ -107,6 +110,13 @@ func (l *Log) durability() Durability {
 		return c.Durability
 	}
 	return l.d.opts.Durability
+}
+
+// haste takes cleanMu. A compaction that holds it gives up.
+func (l *Log) haste() {
+	l.hasty.Add(1)
+	l.cleanMu.Lock()
+	l.hasty.Add(-1)
 }
 
 func (l *Log) rollJitter() {

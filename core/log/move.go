@@ -195,7 +195,7 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 	}
 	return owner.SwapLog(func() (*Log, error) {
 		// Retention and compaction must not change what is copied; nobody appends.
-		from.cleanMu.Lock()
+		from.haste()
 		held := true
 		defer func() {
 			if held {

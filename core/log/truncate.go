@@ -69,7 +69,7 @@ func (l *Log) TruncateFullyAndStartAt(offset int64) error {
 // The recovery point on disk is lowered before, to where the log will end, which may be below offset: what is written in place of the
 // removed batches must be checked and synced after a crash. When the log is to begin anew at reset, that is noted as well, for an opening that finds nothing left.
 func (l *Log) truncate(fn func() error, offset, reset int64) error {
-	l.cleanMu.Lock()
+	l.haste()
 	defer l.cleanMu.Unlock()
 	if err := l.check(); err != nil {
 		return err
