@@ -57,6 +57,8 @@ type Dir struct {
 	checkpointed bool       // by Close: for the last time
 	recoveryFile map[topicPartition]int64
 	cleanerFile  map[topicPartition]int64
+	// unforgotten are partitions that are gone and could not be taken out of the checkpoints.
+	unforgotten map[topicPartition]bool
 
 	clean       bool
 	prevEpoch   int64
@@ -106,7 +108,7 @@ func (d *Dir) open() (err error) {
 func newDir(path string, opts Options) *Dir {
 	d := &Dir{
 		path: path, fs: opts.FS, opts: opts, log: opts.Logger, now: opts.Now, prevEpoch: -1,
-		logs: map[topicPartition]*Log{}, creating: map[topicPartition]bool{}, decompress: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		logs: map[topicPartition]*Log{}, creating: map[topicPartition]bool{}, unforgotten: map[topicPartition]bool{}, decompress: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
 		files: clock{limit: int64(opts.MaxOpenFiles)}, indexes: clock{limit: opts.IndexCacheBytes},
 	}
 	d.tuned = make(chan struct{}, 1)
@@ -404,7 +406,10 @@ func (d *Dir) Create(topic string, partition int32, topicID [16]byte, cfg Config
 	}
 	d.creating[tp] = true
 	d.mu.Unlock()
-	err := l.create()
+	err := d.forgetLeft(tp)
+	if err == nil {
+		err = l.create()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.creating, tp)

@@ -156,3 +156,40 @@ func TestReadErrorFailsTheReadOnly(t *testing.T) {
 	require.Len(t, values(t, l, 0), 1)
 	require.NoError(t, d.Close())
 }
+
+// afterCrash is what the directory is after a loss of power.
+func afterCrash(t *testing.T, d *Dir, fs *memFS, opts Options) *Dir {
+	t.Helper()
+	opts.FS = fs.crashWith(rand.New(rand.NewPCG(1, 1)), 0, 0) // what was not synced is gone
+	fs.mu.Lock()
+	fs.failAt = 1
+	fs.mu.Unlock()
+	_ = d.Close()
+	return openDir(t, "/log", opts)
+}
+
+// TestAPartitionOfTheNameOfADeletedOneIsNotGivenItsOffsets: the disk was full when the deletion was to be noted.
+func TestAPartitionOfTheNameOfADeletedOneIsNotGivenItsOffsets(t *testing.T) {
+	fs := newMemFS()
+	d := openDir(t, "/log", Options{FS: fs})
+	l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+	require.NoError(t, err)
+	mustAppend(t, l, records(10))
+	require.NoError(t, l.Sync())
+	require.NoError(t, l.DeleteRecordsBefore(8))
+	require.NoError(t, d.checkpoint())
+	fs.room(0)
+	require.ErrorIs(t, d.Delete("t", 0), syscall.ENOSPC)
+	_, ok := d.Log("t", 0)
+	require.False(t, ok)
+	_, err = d.Create("t", 0, [16]byte{2}, DefaultConfig())
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	fs.room(-1)
+	l, err = d.Create("t", 0, [16]byte{2}, DefaultConfig())
+	require.NoError(t, err)
+	require.NoError(t, l.WaitDurable(t.Context(), mustAppend(t, l, records(3)).LastOffset))
+	d = afterCrash(t, d, fs, Options{})
+	l, _ = d.Log("t", 0)
+	require.Equal(t, []int64{0, 3}, []int64{l.StartOffset(), l.EndOffset()})
+	require.Len(t, values(t, l, 0), 3)
+}

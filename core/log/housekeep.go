@@ -127,19 +127,36 @@ func (d *Dir) forgetCheckpoints(tp topicPartition) error {
 	if d.checkpointed {
 		return ErrClosed
 	}
+	again := d.unforgotten[tp]
+	d.unforgotten[tp] = true
 	var err error
-	if _, ok := d.recoveryFile[tp]; ok {
+	if _, ok := d.recoveryFile[tp]; ok || again {
 		delete(d.recoveryFile, tp)
 		err = d.writeOffsets(fileRecoveryPoint, d.recoveryFile)
 	}
-	if _, ok := d.cleanerFile[tp]; ok {
+	if _, ok := d.cleanerFile[tp]; ok || again {
 		delete(d.cleanerFile, tp)
 		err = errors.Join(err, d.writeOffsets(fileCleaner, d.cleanerFile))
 	}
 	if err != nil {
 		return d.fail(err)
 	}
-	return d.writeStarts()
+	if err := d.writeStarts(); err != nil {
+		return err
+	}
+	delete(d.unforgotten, tp)
+	return nil
+}
+
+// forgetLeft removes what a deletion had to leave in the checkpoints, because the disk was full, before there is a partition of that name again.
+func (d *Dir) forgetLeft(tp topicPartition) error {
+	d.checkpointMu.Lock()
+	left := d.unforgotten[tp]
+	d.checkpointMu.Unlock()
+	if !left {
+		return nil
+	}
+	return d.forgetCheckpoints(tp)
 }
 
 // forgetStale takes partitions that are gone out of the checkpoints when the directory is opened: a crash came between their deletion

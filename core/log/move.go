@@ -347,6 +347,12 @@ func (d *Dir) adopt(l *Log) error {
 	}
 	d.creating[tp] = true
 	d.mu.Unlock()
+	if err := d.forgetLeft(tp); err != nil {
+		d.mu.Lock()
+		delete(d.creating, tp)
+		d.mu.Unlock()
+		return fmt.Errorf("move partition %s: %w", l.id, err)
+	}
 	// The syncer reads the folder's name under this lock.
 	l.holdSyncs()
 	l.mu.Lock()
