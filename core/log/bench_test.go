@@ -67,9 +67,9 @@ func BenchmarkAppend(b *testing.B) {
 					b.Fatal(err)
 				}
 				if i%(16<<10) == 0 {
-					_, _, err := l.expire()
+					_, err := l.expire()
 					require.NoError(b, err)
-					err = l.dropExpired()
+					err = l.dropExpired(false)
 					require.NoError(b, err)
 					require.NoError(b, d.emptyTrash(context.Background()))
 				}

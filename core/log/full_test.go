@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -166,6 +168,83 @@ func afterCrash(t *testing.T, d *Dir, fs *memFS, opts Options) *Dir {
 	fs.mu.Unlock()
 	_ = d.Close()
 	return openDir(t, "/log", opts)
+}
+
+func TestDeletedRecordsStayDeletedThoughTheDiskWasFullAtFirst(t *testing.T) {
+	fs := newMemFS()
+	d := openDir(t, "/log", Options{FS: fs})
+	l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+	require.NoError(t, err)
+	mustAppend(t, l, records(10))
+	require.NoError(t, l.Sync())
+	fs.room(0)
+	require.ErrorIs(t, l.DeleteRecordsBefore(5), syscall.ENOSPC)
+	fs.room(-1)
+	require.NoError(t, l.DeleteRecordsBefore(5))
+	d = afterCrash(t, d, fs, Options{})
+	l, _ = d.Log("t", 0)
+	require.EqualValues(t, 5, l.StartOffset())
+}
+
+func TestDeletionOfRecordsIsAcknowledgedWhenItIsOnDisk(t *testing.T) {
+	fs := &renamingFS{FS: newMemFS()}
+	d := openDir(t, "/log", Options{FS: fs})
+	l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+	require.NoError(t, err)
+	mustAppend(t, l, records(10))
+	require.NoError(t, l.Sync())
+	second, early := make(chan error, 1), false
+	fs.before = func(from string) {
+		if fs.before = nil; filepath.Base(from) != fileLogStart+suffixTmp {
+			t.Errorf("renamed %s", from)
+		}
+		go func() { second <- l.DeleteRecordsBefore(5) }()
+		select {
+		case err := <-second:
+			early = true
+			second <- err
+		case <-time.After(20 * time.Millisecond): // it waits for the first
+		}
+	}
+	require.NoError(t, l.DeleteRecordsBefore(5))
+	require.NoError(t, <-second)
+	require.False(t, early, "acknowledged before the start was on disk")
+}
+
+// TestRetentionMakesRoomOnAFullDisk: without a byte for a checkpoint.
+func TestRetentionMakesRoomOnAFullDisk(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		fs := newMemFS()
+		cfg := DefaultConfig()
+		cfg.SegmentBytes, cfg.RetentionBytes, cfg.FileDeleteDelayMs = 100, 250, 0
+		opts := Options{FS: fs, Config: func(string) (Config, bool) { return cfg, true }}
+		d := openDir(t, "/log", opts)
+		l, err := d.Create("t", 0, [16]byte{1}, cfg)
+		require.NoError(t, err)
+		for range 10 {
+			mustAppend(t, l, records(1))
+		}
+		require.NoError(t, l.Sync())
+		fs.room(0)
+		_, err = l.Append(records(1), AppendOptions{})
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		if err := d.retain(t.Context()); err != nil { // of the last checkpoint
+			require.ErrorIs(t, err, syscall.ENOSPC)
+		}
+		require.NoError(t, d.Err())
+		require.Less(t, l.Segments(), 5)
+		start := l.StartOffset()
+		require.Positive(t, start)
+		if crash {
+			d = afterCrash(t, d, fs, opts)
+			l, _ = d.Log("t", 0)
+			require.Equal(t, start, l.StartOffset())
+			require.Len(t, values(t, l, start), int(10-start))
+			continue
+		}
+		require.NoError(t, d.emptyTrash(t.Context()))
+		mustAppend(t, l, records(1))
+	}
 }
 
 // TestAPartitionOfTheNameOfADeletedOneIsNotGivenItsOffsets: the disk was full when the deletion was to be noted.

@@ -71,10 +71,13 @@ func (d *Dir) checkpointStarts() error {
 
 func (d *Dir) writeStarts() error {
 	m := map[topicPartition]int64{}
-	for _, l := range d.list() {
+	logs := d.list()
+	starts := make([]int64, len(logs))
+	for i, l := range logs {
 		segs := l.list()
-		if start := l.start.Load(); len(segs) > 0 && start > segs[0].base {
-			m[topicPartition{l.topic, l.partition}] = start
+		starts[i] = l.start.Load()
+		if len(segs) > 0 && starts[i] > segs[0].base {
+			m[topicPartition{l.topic, l.partition}] = starts[i]
 		}
 		if at := l.resetAt.Load(); at != NoOffset {
 			m[topicPartition{l.topic, l.partition}] = at
@@ -82,6 +85,9 @@ func (d *Dir) writeStarts() error {
 	}
 	if err := d.writeOffsets(fileLogStart, m); err != nil {
 		return d.fail(err)
+	}
+	for i, l := range logs {
+		l.startSaved.Store(starts[i])
 	}
 	return nil
 }
@@ -212,7 +218,8 @@ func (d *Dir) expireProducers(context.Context) error {
 }
 
 // retain applies retention to all partitions. The starts rise, and are on disk, before the files go: a crash in between must not
-// show a log with a hole in what was expired.
+// show a log with a hole in what was expired. Where the disk is too full for that, they go in order, each durably before the next: retention
+// is what makes room.
 func (d *Dir) retain(ctx context.Context) error { return d.retainLogs(ctx, d.list()) }
 
 func (d *Dir) retainLogs(ctx context.Context, logs []*Log) error {
@@ -223,25 +230,26 @@ func (d *Dir) retainLogs(ctx context.Context, logs []*Log) error {
 		}
 	}
 	var expired []*Log
-	raised := false
+	unsaved, inOrder := false, false
 	for _, l := range logs {
 		if ctx.Err() != nil || d.failure() != nil {
 			break
 		}
-		n, up, lerr := l.expire()
-		raised = raised || up
+		n, lerr := l.expire()
 		if n > 0 {
 			expired = append(expired, l)
+			unsaved = unsaved || l.startSaved.Load() < l.start.Load()
 		}
 		note(l, lerr)
 	}
-	if raised {
-		if cerr := d.checkpointStarts(); cerr != nil {
+	if unsaved {
+		cerr := d.checkpointStarts()
+		if inOrder = isFull(cerr); cerr != nil && !inOrder {
 			return errors.Join(err, cerr)
 		}
 	}
 	for _, l := range expired {
-		note(l, l.dropExpired())
+		note(l, l.dropExpired(inOrder))
 	}
 	if len(expired) > 0 {
 		err = errors.Join(err, d.checkpointStarts())
@@ -250,19 +258,19 @@ func (d *Dir) retainLogs(ctx context.Context, logs []*Log) error {
 }
 
 // expire raises the start past the oldest segments that the start offset, retention.ms or retention.bytes have no room for, as
-// long as they lie below the high watermark. It returns how many segments are to go, and whether the start rose. A log that is being
+// long as they lie below the high watermark. It returns how many segments are to go. A log that is being
 // compacted gets its turn afterwards: the others must not wait for that.
-func (l *Log) expire() (n int, raised bool, err error) {
+func (l *Log) expire() (n int, err error) {
 	if !l.configured.Load() {
-		return 0, false, nil
+		return 0, nil
 	}
 	if !l.cleanMu.TryLock() {
 		l.passedBy.Store(true)
-		return 0, false, nil
+		return 0, nil
 	}
 	defer l.cleanMu.Unlock()
 	if err := l.check(); err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	cfg, now, hw := l.config(), l.d.nowMs(), l.highWatermark()
 	segs := l.list()
@@ -284,7 +292,7 @@ func (l *Log) expire() (n int, raised bool, err error) {
 		case cfg.Delete && cfg.RetentionMs >= 0:
 			ts, _, err := s.largestTimestamp()
 			if err != nil {
-				return 0, false, err
+				return 0, err
 			}
 			if ts < 0 {
 				if ts = s.created; i+1 < len(segs) {
@@ -306,11 +314,13 @@ func (l *Log) expire() (n int, raised bool, err error) {
 		upTo = next
 		n++
 	}
-	return n, l.raiseStart(upTo), nil
+	l.raiseStart(upTo)
+	return n, nil
 }
 
-// dropExpired deletes the segments below the start, durably, unless the log is being compacted.
-func (l *Log) dropExpired() error {
+// dropExpired deletes the segments below the start, durably, unless the log is being compacted. inOrder has each of them go durably before
+// the next.
+func (l *Log) dropExpired(inOrder bool) error {
 	if !l.cleanMu.TryLock() {
 		l.passedBy.Store(true)
 		return nil
@@ -332,12 +342,18 @@ func (l *Log) dropExpired() error {
 	if n == 0 {
 		return nil
 	}
-	if err := l.dropSegments(n); err != nil {
-		return err
+	at := n
+	if inOrder {
+		at = 1
 	}
-	// Before the checkpoint of start offsets forgets them: the files must not come back after a crash.
-	if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
-		return l.d.broken(err)
+	for ; n > 0; n -= at {
+		if err := l.dropSegments(at); err != nil {
+			return err
+		}
+		// Before the checkpoint of start offsets forgets them: the files must not come back after a crash.
+		if err := l.d.fs.SyncDir(l.dirPath()); err != nil {
+			return l.d.broken(err)
+		}
 	}
 	return nil
 }

@@ -100,6 +100,7 @@ func (l *Log) load(clean bool, recoveryPoint, start int64, s *settlement) error 
 		return l.beginAt(l.start.Load())
 	}
 	l.synced.Store(l.end.Load())
+	l.startSaved.Store(l.start.Load())
 	return nil
 }
 

@@ -26,13 +26,15 @@ type Log struct {
 	// configured says that cfg is the topic's own and not a default for want of it: only then may retention delete.
 	configured atomic.Bool
 
-	segs     atomic.Pointer[[]*segment] // rising by base; replaced, never changed
-	start    atomic.Int64
-	end      atomic.Int64
-	synced   atomic.Int64 // everything below was synced
-	hw       atomic.Int64 // set by SetHighWatermark, or -1
-	firstTxn atomic.Int64 // first offset of a transaction that is open, or whose marker the high watermark has not passed; or MaxInt64
-	ending   atomic.Bool  // there is one of the second kind
+	segs  atomic.Pointer[[]*segment] // rising by base; replaced, never changed
+	start atomic.Int64
+	// startSaved is the start as it is on disk, or less.
+	startSaved atomic.Int64
+	end        atomic.Int64
+	synced     atomic.Int64 // everything below was synced
+	hw         atomic.Int64 // set by SetHighWatermark, or -1
+	firstTxn   atomic.Int64 // first offset of a transaction that is open, or whose marker the high watermark has not passed; or MaxInt64
+	ending     atomic.Bool  // there is one of the second kind
 	// recoveryCap bounds the recovery point while a truncation runs.
 	recoveryCap atomic.Int64
 	// resetAt is where the log is about to begin anew, or NoOffset.

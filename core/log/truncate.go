@@ -275,10 +275,10 @@ func (l *Log) DeleteRecordsBefore(offset int64) error {
 	if offset < 0 || offset > l.highWatermark() {
 		return fmt.Errorf("%w: delete records of %s before %d, the high watermark is %d", ErrOffsetOutOfRange, l.id, offset, l.highWatermark())
 	}
-	if !l.raiseStart(offset) {
+	if l.raiseStart(offset); l.startSaved.Load() >= offset {
 		return nil
 	}
-	return l.d.checkpointStarts()
+	return l.d.checkpointStarts() // also when the start was raised before: that may not be on disk yet
 }
 
 // RaiseStart moves the start of a follower's log up to its leader's. It is checkpointed with the others.
@@ -290,11 +290,11 @@ func (l *Log) RaiseStart(offset int64) error {
 	return nil
 }
 
-func (l *Log) raiseStart(offset int64) bool {
+func (l *Log) raiseStart(offset int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if offset <= l.start.Load() {
-		return false
+		return
 	}
 	l.start.Store(offset)
 	l.epochs.truncateStart(offset)
@@ -302,5 +302,4 @@ func (l *Log) raiseStart(offset int64) bool {
 		l.producers.truncateStart(offset)
 		l.publishTxn()
 	}
-	return true
 }
