@@ -466,14 +466,17 @@ func (l *Log) SetTopicID(id [16]byte) error {
 
 // Delete takes a partition out: its folder is renamed, durably, and removed by Housekeep after file.delete.delay.ms. Calls
 // to its Log answer ErrClosed from then on. ErrNotFound when there is none.
-func (d *Dir) Delete(topic string, partition int32) error {
+func (d *Dir) Delete(topic string, partition int32) error { return d.remove(topic, partition, nil) }
+
+// remove is Delete, of no other log than only when that is not nil.
+func (d *Dir) remove(topic string, partition int32, only *Log) error {
 	if err := d.failure(); err != nil {
 		return err
 	}
 	d.mu.Lock()
 	tp := topicPartition{topic, partition}
 	l, ok := d.logs[tp]
-	if !ok {
+	if !ok || only != nil && l != only {
 		d.mu.Unlock()
 		return fmt.Errorf("delete partition %s: %w", folderName(topic, partition), ErrNotFound)
 	}

@@ -122,12 +122,16 @@ func (ds *Dirs) resolve() error {
 }
 
 // better says which of two logs of one partition is it. One is of a deleted topic of that name when their topic ids differ: it was on a
-// directory that was away when the topic was made anew. Otherwise the one that goes further stays.
+// directory that was away when the topic was made anew. Otherwise the one that goes further stays, and of two that go as far the one that
+// begins later: a crash came before the start of a copy was on disk.
 func (ds *Dirs) better(l, than *Log) bool {
 	if l.topicID != than.topicID && ds.opts.TopicID != nil {
 		if id, ok := ds.opts.TopicID(l.topic); ok && (l.topicID == id || than.topicID == id) {
 			return l.topicID == id
 		}
+	}
+	if l.EndOffset() == than.EndOffset() {
+		return l.StartOffset() > than.StartOffset()
 	}
 	return l.EndOffset() > than.EndOffset()
 }

@@ -299,15 +299,54 @@ func TestMoveGivenUpLeavesNothing(t *testing.T) {
 	mustAppend(t, l, records(1))
 }
 
+// TestPartitionThatIsDeletedWhileItIsMovedIsGone, however late the deletion comes.
+func TestPartitionThatIsDeletedWhileItIsMovedIsGone(t *testing.T) {
+	for name, when := range map[string]string{"before the copy has its name": futureSuffix, "after": fileLogStart + suffixTmp} {
+		t.Run(name, func(t *testing.T) {
+			fs := &renamingFS{FS: newMemFS()}
+			ds := openDirs(t, Options{FS: fs}, "/a", "/b")
+			cfg := DefaultConfig()
+			cfg.FileDeleteDelayMs = 0
+			l, err := ds.Create("t", 0, [16]byte{9}, cfg)
+			require.NoError(t, err)
+			mustAppend(t, l, records(3))
+			deleted := false
+			fs.before = func(from string) {
+				if !deleted && strings.HasPrefix(from, "/b") && strings.HasSuffix(from, when) {
+					deleted = true
+					require.NoError(t, ds.Delete("t", 0))
+				}
+			}
+			require.NoError(t, ds.Move("t", 0, ds.all[1], &place{l: l}))
+			ds.moving.Wait()
+			require.True(t, deleted)
+			require.Empty(t, ds.Logs())
+			require.NoError(t, ds.Housekeep(t.Context()))
+			for _, dir := range []string{"/a", "/b"} {
+				es, err := fs.ReadDir(dir)
+				require.NoError(t, err)
+				require.False(t, slices.ContainsFunc(es, func(e os.DirEntry) bool { return e.IsDir() }), "%s: %v", dir, es)
+			}
+		})
+	}
+}
+
 // TestCrashAtEveryOperationOfAMove: after a crash anywhere the partition is there, once, with all that was acknowledged, and a move that
 // was cut off can be gone on with.
 func TestCrashAtEveryOperationOfAMove(t *testing.T) {
+	t.Run("down", func(t *testing.T) { crashAtEveryOperationOfAMove(t, "/a", "/b") })
+	t.Run("up", func(t *testing.T) { crashAtEveryOperationOfAMove(t, "/b", "/a") })
+}
+
+func crashAtEveryOperationOfAMove(t *testing.T, from, target string) {
 	for at := 1; ; at++ {
 		fs := newMemFS()
 		ds, err := OpenDirs([]string{"/a", "/b"}, Options{FS: fs})
 		require.NoError(t, err)
 		cfg := DefaultConfig()
 		cfg.SegmentBytes = 400
+		source, _ := ds.Find(from)
+		ds.Prefer("t", 0, source)
 		l, err := ds.Create("t", 0, [16]byte{9}, cfg)
 		require.NoError(t, err)
 		for i := range 6 {
@@ -320,7 +359,7 @@ func TestCrashAtEveryOperationOfAMove(t *testing.T) {
 		first := fs.ops
 		fs.failAt = first + at
 		fs.mu.Unlock()
-		to, _ := ds.Find("/b")
+		to, _ := ds.Find(target)
 		_ = ds.Move("t", 0, to, p)
 		require.Eventually(t, func() bool { ds.mu.Lock(); defer ds.mu.Unlock(); return len(ds.moves) == 0 }, 10*time.Second, 100*time.Microsecond)
 		fs.mu.Lock()
@@ -338,7 +377,7 @@ func TestCrashAtEveryOperationOfAMove(t *testing.T) {
 			require.Len(t, values(t, got, 3), 9)
 			q := &place{l: got}
 			again.ResumeMove("t", 0, q)
-			dst, _ := again.Find("/b")
+			dst, _ := again.Find(target)
 			require.NoError(t, again.Move("t", 0, dst, q))
 			require.Eventually(t, func() bool { return q.log().Dir() == dst }, 10*time.Second, 100*time.Microsecond)
 			require.NoError(t, again.Housekeep(t.Context()))

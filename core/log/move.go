@@ -1,6 +1,7 @@
 package log
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -222,7 +223,11 @@ func (ds *Dirs) move(m *Move, owner MoveOwner) error {
 			return nil, err
 		}
 		swapped = true
-		if err := from.d.Delete(m.tp.topic, m.tp.partition); err != nil {
+		err := from.d.remove(m.tp.topic, m.tp.partition, from)
+		if errors.Is(err, ErrNotFound) { // it was deleted meanwhile
+			return nil, cmp.Or(m.to.remove(m.tp.topic, m.tp.partition, to), errMoveCanceled)
+		}
+		if err != nil {
 			from.d.log.Error("cannot delete a partition that was moved away", "partition", from.id, "err", err)
 		}
 		return to, nil
