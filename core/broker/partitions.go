@@ -284,7 +284,7 @@ func (b *Broker) topicConfigChanged(im *metadata.Image, name string) {
 		if p == nil {
 			continue
 		}
-		p.Log().UpdateConfig(cfg)
+		p.UpdateConfig(cfg)
 		b.lead(p, &mt.Partitions[i], minISR)
 	}
 }

@@ -41,7 +41,7 @@ type Partition struct {
 	index int32
 	node  int32
 	log   atomic.Pointer[log.Log]
-	swap  sync.RWMutex // appends hold it to read; SwapLog to write
+	swap  sync.RWMutex // who changes the log holds it to read; SwapLog to write
 
 	leadership atomic.Pointer[Leadership]
 	hw         atomic.Int64
@@ -133,8 +133,15 @@ func (p *Partition) EpochEndOffset(epoch int32) (found int32, end int64) {
 	return p.Log().EpochEndOffset(epoch)
 }
 
-// SwapLog holds off appends and has swap bring another log with the same contents, which takes the place of the partition's. With an
-// error the partition keeps the one it has.
+// UpdateConfig gives the log a new configuration.
+func (p *Partition) UpdateConfig(c log.Config) {
+	p.swap.RLock()
+	defer p.swap.RUnlock()
+	p.Log().UpdateConfig(c)
+}
+
+// SwapLog holds off appends and all other changes of the log, and has swap bring another log with the same contents, which takes the place of
+// the partition's. With an error the partition keeps the one it has.
 func (p *Partition) SwapLog(swap func() (*log.Log, error)) error {
 	p.swap.Lock()
 	defer p.swap.Unlock()

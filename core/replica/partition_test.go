@@ -257,6 +257,43 @@ func TestRecordsAreDeletedUpToTheHighWatermark(t *testing.T) {
 	require.Equal(t, int64(4), low)
 }
 
+// TestChangesOfALogThatIsBeingSwappedAreOfTheNewOne: the copy is complete by then, and what comes late would be lost.
+func TestChangesOfALogThatIsBeingSwappedAreOfTheNewOne(t *testing.T) {
+	p, dir := open(t, log.DurabilityOS)
+	to, err := dir.Create("copy", 0, [16]byte{1}, log.DefaultConfig())
+	require.NoError(t, err)
+	for range 4 {
+		_, err := p.Append(records(1), AppendOptions{}, nil, 0)
+		require.NoError(t, err)
+		_, err = to.Append(records(1), log.AppendOptions{})
+		require.NoError(t, err)
+	}
+	done := make(chan error, 2)
+	require.NoError(t, p.SwapLog(func() (*log.Log, error) {
+		began := make(chan struct{}, 2)
+		go func() {
+			began <- struct{}{}
+			_, err := p.DeleteRecords(2)
+			done <- err
+		}()
+		go func() {
+			began <- struct{}{}
+			c := log.DefaultConfig()
+			c.RetentionMs = 1234
+			p.UpdateConfig(c)
+			done <- nil
+		}()
+		<-began
+		<-began
+		time.Sleep(20 * time.Millisecond) // enough for them to go on with the old one, if they may
+		return to, nil
+	}))
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	require.EqualValues(t, 2, to.StartOffset())
+	require.EqualValues(t, 1234, to.Config().RetentionMs)
+}
+
 func TestAppendingDoesNotAllocate(t *testing.T) {
 	p, _ := open(t, log.DurabilityOS)
 	b := records(1)

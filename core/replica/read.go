@@ -56,6 +56,8 @@ func (p *Partition) DeleteRecords(offset int64) (int64, error) {
 	if !p.IsLeader() {
 		return -1, p.notLeader()
 	}
+	p.swap.RLock()
+	defer p.swap.RUnlock()
 	hw := p.hw.Load()
 	if offset == -1 {
 		offset = hw
