@@ -322,13 +322,16 @@ func (c *compaction) isLast(b batch.Batch) bool {
 	return b.IsControl() && lb.epoch == b.ProducerEpoch()
 }
 
+// groupMost is how many segments make one at most: all of their files are open while they are replaced.
+const groupMost = 256
+
 // groups puts neighbours together that fit in one segment as they are.
 func (c *compaction) groups(segs []*segment) [][]*segment {
 	var out [][]*segment
 	for i := 0; i < len(segs); {
 		n, size := i+1, segs[i].size.Load()
 		indexes := size / max(c.cfg.IndexIntervalBytes, batch.HeaderSize) * timeEntrySize
-		for ; n < len(segs); n++ {
+		for ; n < len(segs) && n-i < groupMost; n++ {
 			s := segs[n].size.Load()
 			end := c.l.list()[n+1].base
 			indexes += s / max(c.cfg.IndexIntervalBytes, batch.HeaderSize) * timeEntrySize

@@ -392,6 +392,55 @@ func TestInterruptedSwapIsFinishedWhenOpened(t *testing.T) {
 	}))
 }
 
+// countingFS counts the files that are open, and the most that were.
+type countingFS struct {
+	FS
+	open, most atomic.Int64
+}
+
+type countedFile struct {
+	File
+	fs *countingFS
+}
+
+func (f *countingFS) OpenFile(name string, flag int) (File, error) {
+	file, err := f.FS.OpenFile(name, flag)
+	if err != nil {
+		return nil, err
+	}
+	f.most.Store(max(f.most.Load(), f.open.Add(1)))
+	return &countedFile{file, f}, nil
+}
+
+func (f *countedFile) Close() error {
+	f.fs.open.Add(-1)
+	return f.File.Close()
+}
+
+// TestCompactionOfVeryManySegmentsOpensNoMoreFilesThanItMay: it holds those of all that become one.
+func TestCompactionOfVeryManySegmentsOpensNoMoreFilesThanItMay(t *testing.T) {
+	fs := &countingFS{FS: newMemFS()}
+	d := openDir(t, "/log", Options{FS: fs, MaxOpenFiles: 10})
+	cfg := compactedConfig()
+	cfg.SegmentBytes = 100 // one batch
+	l, err := d.Create("t", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	for i := range 1000 {
+		mustAppend(t, l, at(time.Now().UnixMilli(), fmt.Sprint(i%900), "v"))
+	}
+	require.NoError(t, l.Sync())
+	cfg.SegmentBytes = 1 << 30
+	l.UpdateConfig(cfg)
+	fs.most.Store(0)
+	require.NoError(t, l.Compact(t.Context()))
+	require.LessOrEqual(t, fs.most.Load(), int64(groupMost+20))
+	require.Equal(t, 5, l.Segments(), "four and the active one")
+	script(t, l, time.Now(), 0, "x=1 |")
+	require.NoError(t, l.Compact(t.Context()))
+	require.Equal(t, 2, l.Segments())
+	require.Len(t, pairs(t, l), 901)
+}
+
 func TestOffsetMap(t *testing.T) {
 	m := newOffsetMap(1 << 20)
 	want := map[string]int64{}
