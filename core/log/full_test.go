@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/moldau-io/moldau/core/log/batch"
 )
 
 // room bounds the twin's disk to what is used plus n bytes, 0 for no bound.
@@ -271,4 +273,30 @@ func TestAPartitionOfTheNameOfADeletedOneIsNotGivenItsOffsets(t *testing.T) {
 	l, _ = d.Log("t", 0)
 	require.Equal(t, []int64{0, 3}, []int64{l.StartOffset(), l.EndOffset()})
 	require.Len(t, values(t, l, 0), 3)
+}
+
+// TestAMarkerThatTheDiskHadNoRoomForLeavesReadersInPeace: the marker fits, and its entry in the transaction index only in part.
+func TestAMarkerThatTheDiskHadNoRoomForLeavesReadersInPeace(t *testing.T) {
+	fs := newMemFS()
+	d := openDir(t, "/log", Options{FS: fs})
+	l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+	require.NoError(t, err)
+	mark := func() error {
+		_, err := l.Append(batch.BuildEndTxn(1, 7, 0, batch.EndTxn{Type: batch.ControlAbort}), AppendOptions{Origin: Coordinator})
+		return err
+	}
+	mustAppend(t, l, inTxn(7, 0, 0))
+	require.NoError(t, mark())
+	mustAppend(t, l, inTxn(7, 0, 1))
+	fs.room(int64(len(batch.BuildEndTxn(1, 7, 0, batch.EndTxn{}))) + 10)
+	require.ErrorIs(t, mark(), syscall.ENOSPC)
+	want := []AbortedTxn{{7, 0, 1, 2}}
+	got, err := l.AbortedTxns(0, l.EndOffset())
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	fs.room(-1)
+	require.NoError(t, mark())
+	got, err = l.AbortedTxns(0, l.EndOffset())
+	require.NoError(t, err)
+	require.Equal(t, append(want, AbortedTxn{7, 2, 3, 4}), got)
 }

@@ -20,7 +20,10 @@ func (s *segment) appendTxn(t AbortedTxn) error {
 	}
 	n, err := f.Size()
 	if err == nil {
-		_, err = f.WriteAt(formatTxnIndex([]AbortedTxn{t}), n-n%txnEntrySize)
+		n -= n % txnEntrySize
+		if _, err = f.WriteAt(formatTxnIndex([]AbortedTxn{t}), n); err != nil {
+			_ = f.Truncate(n) // of a full disk
+		}
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("append to transaction index: %w", err)
@@ -44,6 +47,7 @@ func (s *segment) abortedTxns() ([]AbortedTxn, error) {
 
 func (s *segment) readTxns() ([]AbortedTxn, error) {
 	p, err := readFile(s.l.d.fs, s.path(suffixTxnIndex), maxTxnIndexBytes)
+	p = p[:len(p)-len(p)%txnEntrySize] // an entry that is being written, or that a full disk took a part of, is of no transaction that has ended
 	if errors.Is(err, fs.ErrNotExist) {
 		s.aborts.CompareAndSwap(0, 1) // the first abort may be on its way
 		return nil, nil
