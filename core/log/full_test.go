@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -299,4 +301,36 @@ func TestAMarkerThatTheDiskHadNoRoomForLeavesReadersInPeace(t *testing.T) {
 	got, err = l.AbortedTxns(0, l.EndOffset())
 	require.NoError(t, err)
 	require.Equal(t, append(want, AbortedTxn{7, 2, 3, 4}), got)
+}
+
+// TestRetentionMakesRoomWhereNotEvenANameHasAny: a longer name may take another block of the folder.
+func TestRetentionMakesRoomWhereNotEvenANameHasAny(t *testing.T) {
+	fs := newMemFS()
+	cfg := DefaultConfig()
+	cfg.SegmentBytes, cfg.RetentionBytes = 100, 250
+	opts := Options{FS: fs, Config: func(string) (Config, bool) { return cfg, true }}
+	d := openDir(t, "/log", opts)
+	l, err := d.Create("t", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	for range 10 {
+		mustAppend(t, l, records(1))
+	}
+	require.NoError(t, l.Sync())
+	fs.mu.Lock()
+	fs.judge = func(op memOp) error {
+		if op.kind == "rename" && strings.Contains(op.name, "/t-0/") {
+			return &os.LinkError{Op: op.kind, Old: op.name, Err: syscall.ENOSPC}
+		}
+		return nil
+	}
+	fs.mu.Unlock()
+	require.NoError(t, d.retain(t.Context()))
+	start := l.StartOffset()
+	require.Positive(t, start)
+	fs.mu.Lock()
+	fs.judge = nil
+	fs.mu.Unlock()
+	d = afterCrash(t, d, fs, opts)
+	l, _ = d.Log("t", 0)
+	require.Equal(t, start, l.StartOffset())
 }

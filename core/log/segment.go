@@ -493,10 +493,14 @@ func (s *segment) deleteFiles() error {
 	d := s.l.d
 	for _, suffix := range []string{suffixLog, suffixIndex, suffixTimeIndex, suffixTxnIndex} {
 		from := s.path(suffix)
-		if err := d.fs.Rename(from, from+suffixDeleted); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
+		err := d.fs.Rename(from, from+suffixDeleted)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case isFull(err): // the longer name has no room; those who read have the file open
+			err = removeIfExists(d.fs, from)
+		}
+		if err != nil {
 			return fmt.Errorf("delete segment: %w", err)
 		}
 		d.removeLater(from+suffixDeleted, time.Duration(min(s.l.config().FileDeleteDelayMs, 1<<40))*time.Millisecond)
