@@ -409,6 +409,27 @@ func TestReadLimits(t *testing.T) {
 	require.Empty(t, p)
 }
 
+// TestReadsTakeLittleMemoryWhereTheIndexIsSparse: what lies between an entry of the index and the offset is not all held at once.
+func TestReadsTakeLittleMemoryWhereTheIndexIsSparse(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.IndexIntervalBytes = math.MaxInt32
+	l := newTestLog(t, Options{Durability: DurabilityOS}, cfg)
+	for range 200 {
+		w := batch.Builder{}
+		w.Append(1, nil, make([]byte, 50_000))
+		mustAppend(t, l, w.MustBuild())
+	}
+	for _, minOne := range []bool{true, false} {
+		for offset := range l.EndOffset() {
+			out, err := l.Read(nil, offset, 60_000, l.EndOffset(), minOne)
+			require.NoError(t, err)
+			require.Equal(t, offset, batch.Batch(out).BaseOffset())
+			require.Less(t, cap(out), 200_000)
+			l.active.hints = [4]readHint{} // another reader
+		}
+	}
+}
+
 func TestConcurrentAppendersReadersAndSyncs(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.SegmentBytes = 20000

@@ -95,8 +95,16 @@ func (s *segment) read(dst []byte, offset, before int64, maxBytes int, upTo int6
 	}
 	defer s.release()
 	base := len(dst)
-	// Up to an index interval before the batch is read along, and thrown away.
-	want := int(min(int64(max(maxBytes, batch.HeaderSize))+s.l.config().IndexIntervalBytes, size-pos))
+	// Up to an index interval before the batch is read along, and thrown away, unless that may be much.
+	along := s.l.config().IndexIntervalBytes
+	if along > readAlong {
+		along = 0
+		err := s.headers(pos, size, func(at int64, h batch.Batch, _ int64) bool { pos = at; return h.LastOffset() < offset })
+		if err != nil {
+			return dst, before, false, s.l.readError(err)
+		}
+	}
+	want := int(min(int64(max(maxBytes, batch.HeaderSize))+along, size-pos))
 	for {
 		dst = slices.Grow(dst[:base], want)[:base+want]
 		if err := readFull(f, dst[base:], pos); err != nil {
@@ -118,6 +126,9 @@ func (s *segment) read(dst []byte, offset, before int64, maxBytes int, upTo int6
 		want = c.need
 	}
 }
+
+// readAlong is how many bytes that nobody wants are read along at most.
+const readAlong = 64 << 10
 
 // piece is what cut found: the batches wanted are p[from:to], and next is the offset after them.
 type piece struct {
