@@ -74,7 +74,7 @@ func (c *produceCall) join() *produceTxn {
 			if support != addImplicitly && !c.b.verifiesTxns.Load() {
 				continue
 			}
-			guard, needed, err := topic.partition(in.Index).Log().StartVerification(producer, epoch)
+			guard, needed, err := topic.partition(in.Index).Log().StartVerification(producer, epoch, h.BaseSequence(), support == addImplicitly)
 			switch {
 			case err != nil:
 				t.errs[j] = err

@@ -6,6 +6,7 @@ import (
 
 	"github.com/moldau-io/moldau/core/group"
 	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/log/batch"
 	"github.com/moldau-io/moldau/core/txn"
 )
 
@@ -23,7 +24,7 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 	}
 	index := b.groups.PartitionFor(req.Group)
 	if p := b.localPartition(group.OffsetsTopic, index); p != nil && req.Group != "" && (b.verifiesTxns.Load() || support == addImplicitly) {
-		guard, needed, err := p.Log().StartVerification(req.ProducerID, req.ProducerEpoch)
+		guard, needed, err := p.Log().StartVerification(req.ProducerID, req.ProducerEpoch, batch.NoSequence, support == addImplicitly)
 		code := codeOf(err)
 		if err == nil && needed {
 			code = c.joinTxn(req.TransactionalID, req.ProducerID, req.ProducerEpoch, []txn.TopicPartition{{Topic: group.OffsetsTopic, Partition: index}}, support)[0]

@@ -118,6 +118,11 @@ func (p *producers) check(b batch.Batch, o AppendOptions) (dup *batchMeta, err e
 	}
 	e := p.byID[b.ProducerID()]
 	if e == nil {
+		if origin == Client {
+			if err := p.checkFirst(b); err != nil {
+				return nil, err
+			}
+		}
 		return nil, p.checkGuard(b, o)
 	}
 	epoch := b.ProducerEpoch()
@@ -134,6 +139,9 @@ func (p *producers) check(b batch.Batch, o AppendOptions) (dup *batchMeta, err e
 	}
 	if origin != Client {
 		return nil, p.checkGuard(b, o)
+	}
+	if err := p.checkFirst(b); err != nil {
+		return nil, err
 	}
 	seq := b.BaseSequence()
 	if epoch != e.epoch {

@@ -21,17 +21,21 @@ const (
 
 // guard is a permission that was given.
 type guard struct {
-	id      Guard
-	epoch   int16
-	givenMs int64
+	id       Guard
+	epoch    int16
+	firstSeq int32 // the lowest sequence that asked for it
+	fresh    bool  // the writer begins each transaction with a new epoch
+	givenMs  int64
 }
 
 // maxGuards bounds how many permissions may wait to be used; beyond it the oldest half goes.
 const maxGuards = 100_000
 
 // StartVerification says whether a transactional write of the producer needs to be verified before it is appended: it does unless
-// the producer has a transaction open in this log. Then the guard goes with the append.
-func (l *Log) StartVerification(producerID int64, epoch int16) (g Guard, needed bool, err error) {
+// the producer has a transaction open in this log. Then the guard goes with the append, which is not to have a higher sequence than
+// the lowest that asked: that one comes before it. freshEpoch is for writers of transaction version 2, who begin with sequence 0
+// where the log knows nothing of them.
+func (l *Log) StartVerification(producerID int64, epoch int16, firstSeq int32, freshEpoch bool) (g Guard, needed bool, err error) {
 	if err := l.check(); err != nil {
 		return NoGuard, false, err
 	}
@@ -41,10 +45,19 @@ func (l *Log) StartVerification(producerID int64, epoch int16) (g Guard, needed 
 		return NoGuard, false, err
 	}
 	p := l.producers
-	if e := p.byID[producerID]; e != nil && e.epoch == epoch && e.txnFirst != NoOffset {
-		return NoGuard, false, nil
+	if e := p.byID[producerID]; e != nil {
+		if epoch < e.epoch {
+			return NoGuard, false, fmt.Errorf("%w: epoch %d of producer %d is smaller than the last seen epoch %d", ErrInvalidProducerEpoch, epoch, producerID, e.epoch)
+		}
+		if epoch == e.epoch && e.txnFirst != NoOffset {
+			return NoGuard, false, nil
+		}
 	}
 	if have, ok := p.guards[producerID]; ok && have.epoch == epoch {
+		if firstSeq < have.firstSeq {
+			have.firstSeq = firstSeq
+			p.guards[producerID] = have
+		}
 		return have.id, true, nil // of a write that is under way: one of them begins the transaction
 	}
 	if len(p.guards) >= maxGuards {
@@ -54,7 +67,7 @@ func (l *Log) StartVerification(producerID int64, epoch int16) (g Guard, needed 
 		p.guards = map[int64]guard{}
 	}
 	p.lastGuard++
-	p.guards[producerID] = guard{p.lastGuard, epoch, l.d.nowMs()}
+	p.guards[producerID] = guard{p.lastGuard, epoch, firstSeq, freshEpoch, l.d.nowMs()}
 	return p.lastGuard, true, nil
 }
 
@@ -76,6 +89,18 @@ func (p *producers) dropGuards(nowMs int64) {
 	if len(p.guards) >= maxGuards {
 		clear(p.guards)
 	}
+}
+
+// checkFirst refuses a client's batch when another of its producer, which has asked for permission, comes before it.
+func (p *producers) checkFirst(b batch.Batch) error {
+	g, ok := p.guards[b.ProducerID()]
+	if !ok || g.epoch != b.ProducerEpoch() {
+		return nil
+	}
+	if seq := b.BaseSequence(); seq > g.firstSeq || seq != 0 && g.fresh && p.byID[b.ProducerID()] == nil {
+		return fmt.Errorf("%w: producer %d begins a transaction with sequence %d, others come first", ErrOutOfOrderSequence, b.ProducerID(), seq)
+	}
+	return nil
 }
 
 // checkGuard refuses a transactional batch that would begin a transaction without permission.

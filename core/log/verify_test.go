@@ -1,6 +1,7 @@
 package log
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -32,7 +33,7 @@ func TestATransactionBeginsInALogOnlyWithPermission(t *testing.T) {
 	}
 	start := func(epoch int16) (Guard, bool) {
 		t.Helper()
-		g, needed, err := l.StartVerification(7, epoch)
+		g, needed, err := l.StartVerification(7, epoch, math.MaxInt32, false)
 		require.NoError(t, err)
 		return g, needed
 	}
@@ -62,9 +63,9 @@ func TestATransactionBeginsInALogOnlyWithPermission(t *testing.T) {
 	mark(1, 2)
 	require.NoError(t, write(1, 0, g))
 	require.ErrorIs(t, write(0, 3, g), ErrInvalidProducerEpoch)
-	old, _ := start(0)
+	_, _, err = l.StartVerification(7, 0, 0, true)
+	require.ErrorIs(t, err, ErrInvalidProducerEpoch)
 	mark(2, 2)
-	require.Error(t, write(0, 0, old))
 	_, err = l.Append(inTxn(7, 2, 5), AppendOptions{})
 	require.ErrorIs(t, err, ErrOutOfOrderSequence, "an epoch begins with sequence 0")
 	g, _ = start(2)
@@ -76,6 +77,45 @@ func TestATransactionBeginsInALogOnlyWithPermission(t *testing.T) {
 	g, _ = start(9)
 	l.producers.dropGuards(l.d.nowMs() + 61_000)
 	require.ErrorIs(t, write(9, 0, g), ErrInvalidTxnState)
+}
+
+func TestATransactionBeginsInALogWithTheFirstOfItsBatches(t *testing.T) {
+	d, err := OpenDir(t.TempDir(), Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	l, err := d.Create("t", 0, [16]byte{1}, DefaultConfig())
+	require.NoError(t, err)
+	start := func(producer int64, epoch int16, seq int32, fresh bool) Guard {
+		t.Helper()
+		g, needed, err := l.StartVerification(producer, epoch, seq, fresh)
+		require.NoError(t, err)
+		require.True(t, needed)
+		return g
+	}
+	write := func(producer int64, epoch int16, seq int32, g Guard) error {
+		_, err := l.Append(inTxn(producer, epoch, seq), AppendOptions{Guard: g})
+		return err
+	}
+	// The batch with sequence 4 asked first, or second, and was not let in: the next one waits for it.
+	g := start(7, 0, 4, false)
+	require.Equal(t, g, start(7, 0, 5, false))
+	require.ErrorIs(t, write(7, 0, 5, g), ErrOutOfOrderSequence)
+	require.NoError(t, write(7, 0, 4, g), "a producer of before transaction version 2 begins where it is")
+	require.NoError(t, write(7, 0, 5, NoGuard))
+	g = start(8, 0, 5, false)
+	start(8, 0, 4, false)
+	require.ErrorIs(t, write(8, 0, 5, g), ErrOutOfOrderSequence)
+
+	// With version 2 each transaction has its epoch, and that begins with 0.
+	g = start(9, 0, 3, true)
+	require.ErrorIs(t, write(9, 0, 3, g), ErrOutOfOrderSequence)
+	start(9, 0, 0, true)
+	require.NoError(t, write(9, 0, 0, g))
+
+	// The coordinator's own batches have no sequence.
+	g = start(10, 0, batch.NoSequence, true)
+	_, err = l.Append(inTxn(10, 0, batch.NoSequence), AppendOptions{Origin: Coordinator, Guard: g})
+	require.NoError(t, err)
 }
 
 func TestATransactionIsStableWhenTheHighWatermarkHasPassedItsMarker(t *testing.T) {
