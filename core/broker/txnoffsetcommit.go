@@ -22,6 +22,10 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 	case req.Version == 4:
 		support = verifyAbortable
 	}
+	if !b.hasAny(req) {
+		c.reply(b.txnOffsetCommitRefused(req, kerr.UnknownTopicOrPartition.Code)) // and nothing joins the transaction
+		return
+	}
 	index := b.groups.PartitionFor(req.Group)
 	if p := b.localPartition(group.OffsetsTopic, index); p != nil && req.Group != "" && (b.verifiesTxns.Load() || support == addImplicitly) {
 		guard, needed, err := p.Log().StartVerification(req.ProducerID, req.ProducerEpoch, batch.NoSequence, support == addImplicitly)
@@ -50,6 +54,26 @@ func (b *Broker) txnOffsetCommit(c call, rc group.RequestContext, r kmsg.Request
 		}
 		c.reply(resp)
 	})
+}
+
+// hasAny says whether there is any of the partitions whose offsets are to be committed.
+func (b *Broker) hasAny(req *kmsg.TxnOffsetCommitRequest) bool {
+	im := b.image()
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		name := t.Topic
+		if req.Version >= 6 {
+			if mt := im.TopicByID(t.TopicID); mt != nil {
+				name = mt.Name
+			}
+		}
+		for j := range t.Partitions {
+			if im.Partition(name, t.Partitions[j].Partition) != nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // txnOffsetCommitError is an error for all partitions.
