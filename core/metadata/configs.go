@@ -142,9 +142,10 @@ func incrementalAlter(im *Image, rules *Rules, a AlterConfig) ([]Record, *Error)
 	return replaceOverrides(im, rules, a.Resource, next)
 }
 
-// editList adds the elements of a comma separated list that are not there yet, or removes those that are.
+// editList adds the elements of a comma separated list that are not there yet, or removes those that are. As in Kafka, elements are
+// compared with the blanks around them, and of nothing is added an empty element, which no list may have.
 func editList(current, change string, add bool) string {
-	list := splitList(current)
+	list := slices.DeleteFunc(splitList(current), func(v string) bool { return v == "" })
 	for _, v := range splitList(change) {
 		at := slices.Index(list, v)
 		switch {
@@ -157,14 +158,13 @@ func editList(current, change string, add bool) string {
 	return strings.Join(list, ",")
 }
 
+// splitList splits at commas as Java does: without the empty elements at the end, but for the text that is empty as a whole.
 func splitList(s string) []string {
-	var out []string
-	for v := range strings.SplitSeq(s, ",") {
-		if v = strings.TrimSpace(v); v != "" {
-			out = append(out, v)
-		}
+	list := strings.Split(s, ",")
+	for len(list) > 0 && s != "" && list[len(list)-1] == "" {
+		list = list[:len(list)-1]
 	}
-	return out
+	return list
 }
 
 // AlterConfigs decides on the old AlterConfigs request, which replaces all overrides of each resource.
