@@ -223,6 +223,7 @@ func TestThoseWhoWaitLearnThatTheLeadershipOrTheDiskIsGone(t *testing.T) {
 func TestEpochsAreChecked(t *testing.T) {
 	p, _ := open(t, log.DurabilityOS)
 	p.SetLeadership(Leadership{Leader: 1, Epoch: 5, ISR: []int32{1}, MinISR: 2})
+	require.Equal(t, int32(5), p.EpochAt(0), "of what is written next")
 	require.NoError(t, p.CheckEpoch(-1))
 	require.NoError(t, p.CheckEpoch(5))
 	require.ErrorIs(t, p.CheckEpoch(4), ErrFencedEpoch)
@@ -235,6 +236,8 @@ func TestEpochsAreChecked(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int32(5), p.EpochAt(res.BaseOffset))
 	p.SetLeadership(Leadership{Leader: 1, Epoch: 7, ISR: []int32{1}, MinISR: 1})
+	require.Equal(t, int32(5), p.EpochAt(res.BaseOffset))
+	require.Equal(t, int32(7), p.EpochAt(res.BaseOffset+1))
 	for epoch, want := range map[int32][2]int64{4: {4, 0}, 5: {5, 1}, 6: {5, 1}, 7: {7, 1}} {
 		found, end := p.EpochEndOffset(epoch)
 		require.Equal(t, want, [2]int64{int64(found), end}, "epoch %d", epoch)

@@ -82,8 +82,11 @@ func (p *Partition) ReadableBytes(from, to, limit int64) int64 {
 	return max(min(int64(n), limit), 1)
 }
 
-// EpochAt is the leader epoch in which the record at offset was written, -1 when unknown.
+// EpochAt is the leader epoch in which the record at offset was written, -1 when unknown, or in which the next one will be.
 func (p *Partition) EpochAt(offset int64) int32 {
+	if offset >= p.Log().EndOffset() {
+		return p.Leadership().Epoch
+	}
 	epoch := int32(-1)
 	for _, e := range p.Log().Epochs() {
 		if e.StartOffset > offset {
