@@ -203,8 +203,8 @@ func (b *Broker) deleteRecords(c call, req *kmsg.DeleteRecordsRequest) kmsg.Resp
 				p.ErrorCode = b.missingPartition(q.Topic, qp.Partition)
 			case topic.internal:
 				p.ErrorCode = kerr.InvalidTopicException.Code
-			case !part.Log().Config().Delete:
-				p.ErrorCode = kerr.PolicyViolation.Code // compacted only: there is nothing that may be deleted
+			case compactedOnly(part.Log().Config()):
+				p.ErrorCode = kerr.PolicyViolation.Code // there is nothing that may be deleted
 			default:
 				low, err := part.DeleteRecords(qp.Offset)
 				p.LowWatermark, p.ErrorCode = low, codeOf(err)
@@ -215,3 +215,6 @@ func (b *Broker) deleteRecords(c call, req *kmsg.DeleteRecordsRequest) kmsg.Resp
 	}
 	return resp
 }
+
+// compactedOnly says whether records of a log go only when newer ones have their keys. Without any policy nothing goes by itself.
+func compactedOnly(c log.Config) bool { return c.Compact && !c.Delete }
