@@ -119,15 +119,29 @@ func (c *epochCache) truncateStart(start int64) {
 	c.changed()
 }
 
-// lower moves the start of an epoch down to a batch that has it: the file is from before a truncation and what was written after it.
-func (c *epochCache) lower(epoch int32, offset int64) {
+// found notes that there is a batch of an epoch at an offset. The history may be from before a truncation and what was written after it:
+// epochs that are no newer than the batch's have not begun behind it.
+func (c *epochCache) found(epoch int32, offset int64) {
+	if epoch < 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for i := range c.entries {
-		if e := &c.entries[i]; e.Epoch == epoch && e.StartOffset > offset && (i == 0 || c.entries[i-1].StartOffset < offset) {
-			e.StartOffset = offset
-			c.changed()
-		}
+	from := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].StartOffset > offset })
+	to := from
+	for to < len(c.entries) && c.entries[to].Epoch <= epoch {
+		to++
+	}
+	for from > 0 && c.entries[from-1].StartOffset == offset && c.entries[from-1].Epoch < epoch {
+		from-- // it never had a batch
+	}
+	var here []EpochEntry
+	if from == 0 || c.entries[from-1].Epoch < epoch {
+		here = []EpochEntry{{epoch, offset}}
+	}
+	if from < to || len(here) > 0 {
+		c.entries = slices.Replace(c.entries, from, to, here...)
+		c.changed()
 	}
 }
 

@@ -268,18 +268,12 @@ func (l *Log) loadEpochs(segs []*segment, found []EpochEntry) error {
 	}
 	held := EpochEntry{NoEpoch, 0}
 	for _, e := range append(es, found...) {
-		if held.Epoch > NoEpoch && e.Epoch >= held.Epoch {
-			l.epochs.assign(held.Epoch, held.StartOffset)
+		if e.Epoch >= held.Epoch {
+			l.epochs.found(held.Epoch, held.StartOffset)
 		}
-		held = EpochEntry{NoEpoch, 0}
-		l.epochs.lower(e.Epoch, e.StartOffset)
-		if e.Epoch > l.epochs.latest() {
-			held = e
-		}
+		held = e
 	}
-	if held.Epoch > NoEpoch {
-		l.epochs.assign(held.Epoch, held.StartOffset)
-	}
+	l.epochs.found(held.Epoch, held.StartOffset)
 	// The file follows with the next checkpoint, before the recovery point moves: until then a crash has the same done again.
 	l.epochs.truncateStart(l.start.Load())
 	l.epochs.truncateEnd(l.end.Load())

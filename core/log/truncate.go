@@ -132,7 +132,7 @@ func (l *Log) resetTo(offset int64) error {
 	}
 	l.segs.Store(&[]*segment{})
 	l.active, l.activeFile, l.activeDirty, l.dirtySealed, l.unsyncedIdx = nil, nil, false, nil, nil
-	l.epochs.truncateEnd(0)
+	l.epochs.replace(nil) // the file too, which may not have been read
 	if err := l.openSegment(offset); err != nil {
 		return err
 	}
