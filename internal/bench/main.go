@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 	"time"
 
@@ -31,7 +32,8 @@ type bench struct {
 	bin, dir, out         string
 	runs, rows, produceMB int
 	quick, skipLogs       bool
-	onlyBrokers, leanOnly bool
+	onlyBrokers           bool
+	only                  string         // part of -brokers
 	cells                 *regexp.Regexp // of the loads of -brokers; nil: all
 	rep                   report
 	names                 int
@@ -49,7 +51,7 @@ func main() {
 	flag.BoolVar(&b.quick, "quick", false, "5000 rows, 16 MiB, one run: to see that it works, its figures mean nothing")
 	flag.BoolVar(&b.skipLogs, "skip-logs", false, "leave out producing and consuming")
 	flag.BoolVar(&b.onlyBrokers, "brokers", false, "only the log beside Apache Kafka, in depth")
-	flag.BoolVar(&b.leanOnly, "lean", false, "with -brokers: leave out Kafka's own perf tools")
+	flag.StringVar(&b.only, "only", "", "with -brokers: lean (the lean client), java (Kafka's own perf tools) or fixed (latency at a fixed rate) alone")
 	cells := flag.String("cells", "", "with -brokers: a regular expression for the loads, as in '1 KiB, 1 partition, (plain|lz4)'")
 	flag.Parse()
 	if *cells != "" {
@@ -85,6 +87,9 @@ func (b *bench) flushSize() int { return min(10_000, b.rows/5) }
 func (b *bench) run(ctx context.Context) (err error) {
 	if b.rows < 5000 || b.rows%5000 != 0 || b.runs < 1 || b.produceMB < 1 {
 		return errors.New("-rows is a multiple of 5000, -runs and -mb at least 1")
+	}
+	if !slices.Contains([]string{"", "lean", "java", "fixed"}, b.only) {
+		return fmt.Errorf("-only=%s: it is lean, java or fixed", b.only)
 	}
 	if os.Getenv(servers.EnvKafka) != "" {
 		return fmt.Errorf("unset %s: the peer is measured in a process of its own on this machine", servers.EnvKafka)
