@@ -19,7 +19,7 @@ import (
 
 var (
 	crashSeed  = flag.Uint64("crash.seed", 0, "seed of the crash test; 0 for the usual ones")
-	crashSeeds = flag.Int("crash.seeds", 2, "how many histories the crash test runs")
+	crashSeeds = flag.Int("crash.seeds", 4, "how many histories the crash test runs")
 )
 
 // The crash test runs a history of appends, rolls, compactions, retention, record deletions, topic deletions and checkpoints on a
