@@ -3,6 +3,7 @@
 package broker_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -83,12 +84,16 @@ func (a *actor) read(topic string) string {
 	cl := a.c.Client(a.T, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
 	defer cl.Close()
 	var out []string
-	if a.start(topic) == end.Offset {
-		return ""
-	}
 	for last := int64(-1); last < end.Offset-1; {
-		fs := cl.PollFetches(a.Context())
-		require.NoError(a, fs.Err())
+		if a.start(topic) == end.Offset {
+			return "" // perhaps only now, with the client waiting for the next record
+		}
+		ctx, cancel := context.WithTimeout(a.Context(), time.Second)
+		fs := cl.PollFetches(ctx)
+		if ctx.Err() == nil {
+			require.NoError(a, fs.Err())
+		}
+		cancel()
 		fs.EachRecord(func(r *kgo.Record) {
 			last = r.Offset
 			if r.Value == nil {
