@@ -215,22 +215,29 @@ func TestDeletionOfRecordsIsAcknowledgedWhenItIsOnDisk(t *testing.T) {
 	require.False(t, early, "acknowledged before the start was on disk")
 }
 
+// overRetention is a log of ten small segments, all synced, of which retention.bytes has room for two or three.
+func overRetention(t *testing.T, deleteDelayMs int64) (fs *memFS, opts Options, d *Dir, l *Log) {
+	t.Helper()
+	fs = newMemFS()
+	cfg := DefaultConfig()
+	cfg.SegmentBytes, cfg.RetentionBytes, cfg.FileDeleteDelayMs = 100, 250, deleteDelayMs
+	opts = Options{FS: fs, Config: func(string) (Config, bool) { return cfg, true }}
+	d = openDir(t, "/log", opts)
+	l, err := d.Create("t", 0, [16]byte{1}, cfg)
+	require.NoError(t, err)
+	for range 10 {
+		mustAppend(t, l, records(1))
+	}
+	require.NoError(t, l.Sync())
+	return fs, opts, d, l
+}
+
 // TestRetentionMakesRoomOnAFullDisk: without a byte for a checkpoint.
 func TestRetentionMakesRoomOnAFullDisk(t *testing.T) {
 	for _, crash := range []bool{false, true} {
-		fs := newMemFS()
-		cfg := DefaultConfig()
-		cfg.SegmentBytes, cfg.RetentionBytes, cfg.FileDeleteDelayMs = 100, 250, 0
-		opts := Options{FS: fs, Config: func(string) (Config, bool) { return cfg, true }}
-		d := openDir(t, "/log", opts)
-		l, err := d.Create("t", 0, [16]byte{1}, cfg)
-		require.NoError(t, err)
-		for range 10 {
-			mustAppend(t, l, records(1))
-		}
-		require.NoError(t, l.Sync())
+		fs, opts, d, l := overRetention(t, 0)
 		fs.room(0)
-		_, err = l.Append(records(1), AppendOptions{})
+		_, err := l.Append(records(1), AppendOptions{})
 		require.ErrorIs(t, err, syscall.ENOSPC)
 		if err := d.retain(t.Context()); err != nil { // of the last checkpoint
 			require.ErrorIs(t, err, syscall.ENOSPC)
@@ -305,17 +312,7 @@ func TestAMarkerThatTheDiskHadNoRoomForLeavesReadersInPeace(t *testing.T) {
 
 // TestRetentionMakesRoomWhereNotEvenANameHasAny: a longer name may take another block of the folder.
 func TestRetentionMakesRoomWhereNotEvenANameHasAny(t *testing.T) {
-	fs := newMemFS()
-	cfg := DefaultConfig()
-	cfg.SegmentBytes, cfg.RetentionBytes = 100, 250
-	opts := Options{FS: fs, Config: func(string) (Config, bool) { return cfg, true }}
-	d := openDir(t, "/log", opts)
-	l, err := d.Create("t", 0, [16]byte{1}, cfg)
-	require.NoError(t, err)
-	for range 10 {
-		mustAppend(t, l, records(1))
-	}
-	require.NoError(t, l.Sync())
+	fs, opts, d, l := overRetention(t, DefaultConfig().FileDeleteDelayMs)
 	fs.mu.Lock()
 	fs.judge = func(op memOp) error {
 		if op.kind == "rename" && strings.Contains(op.name, "/t-0/") {
