@@ -20,7 +20,7 @@ type settings struct {
 	maxRequestBytes      int
 	requestMemoryBytes   int64
 	fetchMemoryBytes     int64
-	receiveBuffer        int // 0 for the operating system's, as are sendBuffer and listenBacklog
+	receiveBuffer        int // as are sendBuffer and listenBacklog: 0 when it is not set, -1 for the operating system's
 	sendBuffer           int
 	listenBacklog        int
 	maxConnections       int
@@ -61,7 +61,7 @@ func settingsOf(c *config.Broker) settings {
 		if _, ok := c.Static[key]; !ok {
 			return 0
 		}
-		return max(int(v), 0)
+		return int(v)
 	}
 	s.receiveBuffer = given("socket.receive.buffer.bytes", c.SocketReceiveBuffer)
 	s.sendBuffer = given("socket.send.buffer.bytes", c.SocketSendBuffer)

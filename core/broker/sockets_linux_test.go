@@ -55,12 +55,34 @@ func TestSocketsGetTheBuffersAndTheBacklogThatAreConfigured(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 }
 
+// TestAnswersToThisMachineStayInTheCache: unless it is set, the send buffer of a connection within a machine is bounded.
+func TestAnswersToThisMachineStayInTheCache(t *testing.T) {
+	c := brokertest.Start(t)
+	dial(t, c)
+	require.Eventually(t, func() bool {
+		_, buffers := socketsOf(t, c)
+		return len(buffers) == 1 && buffers[0][1] == local(t)
+	}, 10*time.Second, time.Millisecond)
+}
+
+// local is the send buffer of a connection within a machine: what is asked for, as far as the system grants it.
+func local(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	defer unix.Close(fd)
+	require.NoError(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 512<<10))
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	require.NoError(t, err)
+	return n
+}
+
 // TestKafkasDefaultsOfSocketsAreNotTakenUnasked: buffers of 100 KiB do not grow.
 func TestKafkasDefaultsOfSocketsAreNotTakenUnasked(t *testing.T) {
 	c := brokertest.Start(t, brokertest.With("socket.send.buffer.bytes", "-1"))
 	dial(t, c)
 	require.Eventually(t, func() bool {
 		backlog, buffers := socketsOf(t, c)
-		return len(buffers) == 1 && backlog != 50 && buffers[0][0] != 2*102_400 && buffers[0][1] != 2*102_400
+		return len(buffers) == 1 && backlog != 50 && buffers[0][0] != 2*102_400 && buffers[0][1] != 2*102_400 && buffers[0][1] != local(t)
 	}, 10*time.Second, time.Millisecond)
 }

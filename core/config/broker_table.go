@@ -214,6 +214,6 @@ var brokerDocs = map[string]string{
 	"socket.listen.backlog.size":                                  "How many connections of a listener may wait to be accepted; the operating system has a bound of its own (net.core.somaxconn), which counts alone when this is not set.",
 	"socket.receive.buffer.bytes":                                 "The receive buffer of a connection's socket (SO_RCVBUF). -1, or not set: the operating system's, which grows with the connection.",
 	"socket.request.max.bytes":                                    "The largest request, in bytes; a larger one closes its connection.",
-	"socket.send.buffer.bytes":                                    "The send buffer of a connection's socket (SO_SNDBUF). -1, or not set: the operating system's, which grows with the connection.",
+	"socket.send.buffer.bytes":                                    "The send buffer of a connection's socket (SO_SNDBUF). -1: the operating system's, which grows with the connection. Not set: the same, but 512 KiB for clients on this machine.",
 	"unclean.leader.election.enable":                              "The default of the topics' unclean.leader.election.enable.",
 }

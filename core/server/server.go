@@ -25,8 +25,9 @@ type Config struct {
 	// MemoryBytes bounds the frames held at once: an eighth of it for frames up to 16 KiB, half for those up to 1 MiB, the rest for larger
 	// ones. 512 MiB.
 	MemoryBytes int64
-	// ReceiveBufferBytes and SendBufferBytes are socket.receive.buffer.bytes and socket.send.buffer.bytes: the sockets' buffers. 0 leaves them to the
-	// operating system, which lets them grow with what a connection needs.
+	// ReceiveBufferBytes and SendBufferBytes are socket.receive.buffer.bytes and socket.send.buffer.bytes: the sockets' buffers. -1 leaves them to the
+	// operating system, which lets them grow with what a connection needs; so does 0, but for what is sent to peers on the same machine
+	// (localSendBuffer).
 	ReceiveBufferBytes, SendBufferBytes int
 	// Limits are the first; see Server.SetLimits.
 	Limits Limits
@@ -307,9 +308,24 @@ func (s *Server) setBuffers(nc net.Conn) {
 	if n := s.cfg.ReceiveBufferBytes; n > 0 {
 		_ = tc.SetReadBuffer(n)
 	}
-	if n := s.cfg.SendBufferBytes; n > 0 {
+	switch n := s.cfg.SendBufferBytes; {
+	case n > 0:
 		_ = tc.SetWriteBuffer(n)
+	case n == 0 && sameMachine(tc):
+		_ = tc.SetWriteBuffer(localSendBuffer)
 	}
+}
+
+// localSendBuffer is the send buffer of connections within a machine, where nothing is on its way for long: what a larger one
+// holds has left the processor's cache by the time the peer copies it out. The operating system may bound it to less (net.core.wmem_max),
+// which serves as well: docs/benchmarks.md has the figures.
+const localSendBuffer = 512 << 10
+
+// sameMachine says whether both ends of a connection are here.
+func sameMachine(nc *net.TCPConn) bool {
+	local, lok := nc.LocalAddr().(*net.TCPAddr)
+	remote, rok := nc.RemoteAddr().(*net.TCPAddr)
+	return lok && rok && (remote.IP.IsLoopback() || remote.IP.Equal(local.IP))
 }
 
 // Shutdown stops reading requests, lets those that were read be answered, and closes all connections; when ctx ends

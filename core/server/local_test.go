@@ -1,0 +1,36 @@
+package server
+
+import (
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestBothEndsOnOneMachine also covers the addresses of this machine that are not its loopback's.
+func TestBothEndsOnOneMachine(t *testing.T) {
+	hosts := []string{"127.0.0.1", "::1"}
+	addrs, err := net.InterfaceAddrs()
+	require.NoError(t, err)
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && !n.IP.IsLoopback() && !n.IP.IsLinkLocalUnicast() {
+			hosts = append(hosts, n.IP.String())
+		}
+	}
+	for _, host := range hosts {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Logf("%s is not to be listened on: %v", host, err)
+			continue
+		}
+		dialed, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		accepted, err := l.Accept()
+		require.NoError(t, err)
+		assert.True(t, sameMachine(accepted.(*net.TCPConn)), host)
+		require.NoError(t, accepted.Close())
+		require.NoError(t, dialed.Close())
+		require.NoError(t, l.Close())
+	}
+}
