@@ -78,6 +78,7 @@ type Broker struct {
 	fetchMemory  *server.Budget
 	aheadMemory  *server.Budget
 	aheadFor     time.Duration
+	answers      answerSizes
 	decodeMemory *server.Budget
 	server       *server.Server
 	memory       *server.MemoryListener
@@ -137,6 +138,7 @@ func New(cfg Config) (*Broker, error) {
 	b.metrics, b.lag = newMetrics(b), newLagCollector(b)
 	b.fetchMemory = server.NewBudget(b.set.fetchMemoryBytes)
 	b.aheadMemory, b.aheadFor = server.NewBudget(b.set.fetchMemoryBytes/4), aheadFor
+	b.answers = nearAnswers
 	b.decodeMemory = server.NewBudget(maxDecodeMemory)
 	b.memory = server.NewMemoryListener("memory")
 	b.apis = b.handlers()

@@ -255,25 +255,37 @@ func (c *fetchCall) wait() {
 // at a time makes nobody faster.
 const maxAnswer = 16 << 20
 
-// nearAnswer bounds them for a peer whose round trip is at most near. There the next fetch comes at once, and what is copied in, out and in again
-// is still in the processor's cache: 16 partitions are consumed 1.1 to 1.2 times as fast as with answers of maxAnswer, which make up for a longer
-// round trip.
-const (
-	nearAnswer = 4 << 20
-	near       = 2 * time.Millisecond
-)
+// answerSizes bound them for a peer whose round trip is at most so long. There the next fetch comes at once, and the less is copied in, out and in
+// again at a time the nearer to the processor it stays; farther away an answer has to make up for the round trip. Within a machine it is what clients
+// take of one partition by default, and some that is small beside it: an answer of 1 MiB is full with what is left before a batch of that size.
+// docs/benchmarks.md has the figures.
+type answerSizes []struct {
+	rtt  time.Duration
+	most int
+}
 
-// mostAnswer is the bound for this peer.
-func (c *fetchCall) mostAnswer() int {
-	if rtt, ok := c.r.Conn.RoundTrip(); ok && rtt <= near {
-		return nearAnswer
+// nearAnswers are in use (Broker.answers).
+var nearAnswers = answerSizes{
+	{100 * time.Microsecond, 1<<20 + 128<<10},
+	{2 * time.Millisecond, 4 << 20},
+}
+
+// of is the bound for a peer with a round trip, if it is known, and whether it is near.
+func (s answerSizes) of(rtt time.Duration, known bool) (most int, near bool) {
+	if known {
+		for _, a := range s {
+			if rtt <= a.rtt {
+				return a.most, true
+			}
+		}
 	}
-	return maxAnswer
+	return maxAnswer, false
 }
 
 // most is how many bytes of records the answer may have.
 func (c *fetchCall) most() int {
-	return min(int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes)), c.mostAnswer())
+	most, _ := c.b.answers.of(c.r.Conn.RoundTrip())
+	return min(int(min(max(c.req.MaxBytes, 0), c.b.set.fetchMaxBytes)), most)
 }
 
 // encode reads the records and makes the frame. It runs when it is this answer's turn.

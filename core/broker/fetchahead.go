@@ -91,7 +91,8 @@ func (c *fetchCall) readAhead() {
 
 // worthAhead says whether the answer is one that is followed by another of its kind.
 func (c *fetchCall) worthAhead() bool {
-	return c.session != nil && c.mostAnswer() == nearAnswer && c.b.quotas.table.Load() == nil && c.recordBytes() >= aheadFrom
+	_, near := c.b.answers.of(c.r.Conn.RoundTrip())
+	return near && c.session != nil && c.b.quotas.table.Load() == nil && c.recordBytes() >= aheadFrom
 }
 
 // expect notes the partitions that the session's next fetch is expected to name, and from where on. It says whether there is anything to do.

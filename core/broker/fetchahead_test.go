@@ -99,6 +99,9 @@ func TestReadingAheadChangesNoAnswer(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	c := brokertest.Start(t, brokertest.With("transaction.state.log.num.partitions", "1"))
 	c.Broker.KeepReadAhead(time.Hour) // however slow the test is
+	if rnd.IntN(2) == 0 {
+		c.Broker.AnswerAsAcrossANetwork() // more partitions in an answer
+	}
 	const partitions = 5
 	c.CreateTopic(t, "t", partitions)
 	opts := []kgo.Opt{kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression())}
