@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -37,6 +36,8 @@ type benchTopic struct {
 	configs     []string
 	remove      bool
 	quiet       bool
+
+	leaders int // the brokers that lead its partitions, once it is ready
 }
 
 func (t *benchTopic) flags(c *cobra.Command, a *app) {
@@ -82,6 +83,7 @@ func (t *benchTopic) ready(c *cobra.Command, a *app, create bool) (int, func(), 
 		}
 		d := l[t.topic]
 		if n = len(d.Partitions); d.Err == nil && n > 0 && led(d) {
+			t.leaders = leaders(d)
 			break
 		}
 		if d.Err != nil && !create {
@@ -117,17 +119,17 @@ func led(d kadm.TopicDetail) bool {
 	return true
 }
 
-func (a *app) benchOptions(conf *clientprops.Config) []kgo.Opt {
-	return []kgo.Opt{kgo.SeedBrokers(conf.Bootstrap...), kgo.ClientID("moldau-bench")}
+// leaders counts the brokers that lead partitions.
+func leaders(d kadm.TopicDetail) int {
+	seen := map[int32]bool{}
+	for _, p := range d.Partitions {
+		seen[p.Leader] = true
+	}
+	return len(seen)
 }
 
-// tuneCollector has garbage collected after the heap has grown eightfold, not when it has doubled, unless the environment says (GOGC, GOMEMLIMIT):
-// half of what a consuming client took of the CPU was its collector's, for which no cluster is to blame.
-func tuneCollector() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(800)
-		debug.SetMemoryLimit(1 << 30) // above it the collector works as much as it must
-	}
+func (a *app) benchOptions(conf *clientprops.Config) []kgo.Opt {
+	return []kgo.Opt{kgo.SeedBrokers(conf.Bootstrap...), kgo.ClientID("moldau-bench")}
 }
 
 func (a *app) progress(quiet bool) measure.Progress {
@@ -222,7 +224,7 @@ func (a *app) benchProduce() *cobra.Command {
 			}
 			p.Options = append(append(p.Options, conf.ProducerOptions()...), o...)
 			p.Topic, p.Partitions, p.Progress = t.topic, n, a.progress(t.quiet)
-			tuneCollector()
+			defer tuneProducer()()
 			r, err := p.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, RecordSize: p.RecordSize, Partitions: n, Compression: compression, Acks: acks, Throughput: p.Throughput, Result: r}, err)
 		},
@@ -272,7 +274,7 @@ func (a *app) benchConsume() *cobra.Command {
 			m.Options = append(a.benchOptions(conf), kgo.FetchMaxBytes(max(fetch, 50<<20)), kgo.FetchMaxPartitionBytes(fetch))
 			m.Options = append(append(m.Options, iso...), conf.ConsumerOptions()...)
 			m.Topic, m.Partitions, m.Progress = t.topic, n, a.progress(t.quiet)
-			tuneCollector()
+			defer tuneConsumer(max(m.Clients, 1) * t.leaders)()
 			r, err := m.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, Partitions: n, Result: r}, err)
 		},
@@ -320,7 +322,7 @@ func (a *app) benchE2E() *cobra.Command {
 			defer end()
 			e.Topic = t.topic
 			e.Options = append(append(a.benchOptions(conf), conf.ProducerOptions()...), append(conf.ConsumerOptions(), o...)...)
-			tuneCollector()
+			defer tuneProducer()()
 			r, err := e.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, RecordSize: e.RecordSize, Partitions: n, Compression: compression, Acks: acks, Result: r}, err)
 		},

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+)
+
+// A benchmark's client shares its machine with the cluster, or at least its time with what it measures: what its runtime takes of the processor is
+// taken from every cluster alike and makes them look alike. Each of these returns what puts things back.
+
+// tuneProducer has garbage collected after the heap has grown eightfold, not when it has doubled, unless the environment says (GOGC, GOMEMLIMIT).
+func tuneProducer() (restore func()) {
+	if environmentCollects() {
+		return func() {}
+	}
+	percent, limit := debug.SetGCPercent(800), debug.SetMemoryLimit(1<<30) // above it the collector works as much as it must
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// ballastBytes is memory that is never touched.
+const ballastBytes = 64 << 20
+
+var ballast []byte
+
+// tuneConsumer gives a consumer as many processors as it has streams, which are its clients or the brokers that it fetches from: each fetches and decodes in
+// turns, so that more of them have nothing to do but to wake one another (GOMAXPROCS says otherwise). And it has garbage collected after some answers by
+// a ballast beside them. To let the heap grow by a factor instead has its goal follow the size of each answer, and what Go takes to be too much by then is given back to the
+// system, to be taken again page by page.
+func tuneConsumer(streams int) (restore func()) {
+	procs := runtime.GOMAXPROCS(0)
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(min(procs, max(streams, 1)))
+	}
+	if !environmentCollects() {
+		ballast = make([]byte, ballastBytes)
+	}
+	return func() {
+		runtime.GOMAXPROCS(procs)
+		runtime.KeepAlive(ballast)
+		ballast = nil
+	}
+}
+
+func environmentCollects() bool { return os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" }
