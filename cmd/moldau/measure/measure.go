@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -126,6 +127,38 @@ type clock struct{ base time.Time }
 
 func (c clock) now() time.Time { return c.base.Add(time.Since(c.base)) }
 
+// nanos is now in Unix nanoseconds.
+func (c clock) nanos() int64 { return c.base.UnixNano() + int64(time.Since(c.base)) }
+
+// answers knows when the last answer to a client's produce requests was read: the clock is read once for all records of an answer.
+type answers struct {
+	clock clock
+	at    atomic.Int64 // Unix nanoseconds, 0 before the first
+}
+
+// OnBrokerRead implements kgo.HookBrokerRead; it runs before the answer's promises.
+func (a *answers) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if err == nil && key == int16(kmsg.Produce) {
+		a.at.Store(a.clock.nanos())
+	}
+}
+
+// tally is what one client's promises have counted and the meter does not know yet.
+type tally struct {
+	records, bytes int64
+	at             int64 // when the last of them was answered, in Unix nanoseconds
+}
+
+// hand gives it to the meter.
+func (t *tally) hand(m *meter) {
+	m.records.Add(t.records)
+	m.bytes.Add(t.bytes)
+	for last := m.last.Load(); t.at > last && !m.last.CompareAndSwap(last, t.at); {
+		last = m.last.Load()
+	}
+	*t = tally{at: t.at}
+}
+
 // payloads are n values of random letters, as Kafka's own perf producer sends: they compress a little.
 func payloads(n, size int) [][]byte {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -161,9 +194,10 @@ func (p Produce) Run(ctx context.Context) (Result, error) {
 	m := &meter{limit: p.Records}
 	hists := make([]*Histogram, p.Clients)
 	clients := make([]*kgo.Client, p.Clients)
+	answered := make([]*answers, p.Clients)
 	for i := range clients {
-		hists[i] = &Histogram{}
-		cl, err := kgo.NewClient(append([]kgo.Opt{kgo.DefaultProduceTopic(p.Topic), kgo.MaxBufferedRecords(1 << 20), kgo.MaxBufferedBytes(64 << 20)}, p.Options...)...)
+		hists[i], answered[i] = &Histogram{}, &answers{clock: clock{time.Now()}}
+		cl, err := kgo.NewClient(append([]kgo.Opt{kgo.WithHooks(answered[i]), kgo.DefaultProduceTopic(p.Topic), kgo.MaxBufferedRecords(1 << 20), kgo.MaxBufferedBytes(64 << 20)}, p.Options...)...)
 		if err != nil {
 			return Result{}, err
 		}
@@ -182,7 +216,7 @@ func (p Produce) Run(ctx context.Context) (Result, error) {
 	}
 	var g errgroup.Group
 	for i, cl := range clients {
-		g.Go(func() error { return p.client(ctx, cl, m, hists[i], values, start) })
+		g.Go(func() error { return p.client(ctx, cl, m, hists[i], answered[i], values, start) })
 	}
 	err := g.Wait()
 	sum := &Histogram{}
@@ -198,14 +232,17 @@ func (p Produce) Run(ctx context.Context) (Result, error) {
 }
 
 // client is the loop of one client. Promises of one client run one after the other, so that its histogram needs no lock.
-func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histogram, values [][]byte, start time.Time) error {
+func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histogram, answered *answers, values [][]byte, start time.Time) error {
 	var pool sync.Pool
-	clock := clock{time.Now()}
-	base := clock.base.UnixNano()
+	var counted tally
+	clock := answered.clock
 	pool.New = func() any {
 		it := &item{}
 		it.done = func(_ *kgo.Record, err error) {
-			now := base + int64(time.Since(clock.base))
+			now := answered.at.Load()
+			if now < it.start { // nothing is answered with acks=0
+				now = clock.nanos()
+			}
 			switch {
 			case err != nil:
 				m.failed(err)
@@ -213,11 +250,12 @@ func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histog
 				m.warm.Add(1)
 			default:
 				h.Record(time.Duration(now - it.start))
-				m.records.Add(1)
-				m.bytes.Add(it.size)
-				if last := m.last.Load(); now > last {
-					m.last.CompareAndSwap(last, now)
+				if now != counted.at {
+					counted.hand(m)
+					counted.at = now
 				}
+				counted.records++
+				counted.bytes += it.size
 			}
 			pool.Put(it)
 		}
@@ -271,7 +309,9 @@ func (p Produce) client(ctx context.Context, cl *kgo.Client, m *meter, h *Histog
 		it.start, it.size, it.warm = due.UnixNano(), int64(len(v)+p.KeySize), warm
 		cl.Produce(ctx, &it.rec, it.done)
 	}
-	return cl.Flush(context.WithoutCancel(ctx))
+	err := cl.Flush(context.WithoutCancel(ctx))
+	counted.hand(m)
+	return err
 }
 
 // fill writes a number into a key.

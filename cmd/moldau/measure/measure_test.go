@@ -4,11 +4,13 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/moldau-io/moldau/core/broker/brokertest"
 )
@@ -94,6 +96,38 @@ func TestAFixedRateIsKeptAndTheWarmUpNotCounted(t *testing.T) {
 	require.NoError(t, err)
 	require.InDelta(t, 1000, r.Records, 5)
 	require.InDelta(t, 300, r.WarmupRecords, 5)
+}
+
+// slowest keeps the longest that a produce request was on its way.
+type slowest struct{ took atomic.Int64 }
+
+func (s *slowest) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
+	if took := int64(e.DurationE2E()); key == int16(kmsg.Produce) && took > s.took.Load() {
+		s.took.Store(took)
+	}
+}
+
+// TestALatencyEndsWithTheAnswer is about acks=0 as well, to which there is none.
+func TestALatencyEndsWithTheAnswer(t *testing.T) {
+	c := brokertest.Start(t)
+	admin := c.Admin(t)
+	_, err := admin.CreateTopic(t.Context(), 1, 1, nil, "bench")
+	require.NoError(t, err)
+	for _, acks := range []kgo.Acks{kgo.AllISRAcks(), kgo.LeaderAck(), kgo.NoAck()} {
+		request := &slowest{}
+		opts := append(c.Options(), kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite(), kgo.WithHooks(request))
+		began := time.Now()
+		r, err := Produce{Options: opts, Topic: "bench", Partitions: 1, Records: 300, RecordSize: 10, Throughput: 1000}.Run(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 300, r.Records)
+		require.EqualValues(t, 3000, r.Bytes)
+		require.Positive(t, r.Latency.P50)
+		longest := time.Duration(r.Latency.Max * float64(time.Millisecond))
+		require.LessOrEqual(t, longest, time.Since(began)*101/100)
+		if acks != kgo.NoAck() {
+			require.GreaterOrEqual(t, longest, time.Duration(request.took.Load())*98/100)
+		}
+	}
 }
 
 func TestAFailureIsCounted(t *testing.T) {
