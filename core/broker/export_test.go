@@ -19,7 +19,7 @@ func (b *Broker) ReadAhead() (sessions int, charged int64) {
 // KeepReadAhead sets how long what was read ahead is kept.
 func (b *Broker) KeepReadAhead(d time.Duration) { b.aheadFor = d }
 
-// AnswerAsAcrossANetwork has peers on this machine be given answers as they are for those on another one nearby, of 4 MiB.
+// AnswerAsAcrossANetwork has peers on this machine be given answers as they are for those on another one nearby, of 4 MiB. It comes before the first fetch.
 func (b *Broker) AnswerAsAcrossANetwork() { b.answers = nearAnswers[1:] }
 
 // Truncate cuts a partition's log at offset, as a new leader will have it done.
