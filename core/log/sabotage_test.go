@@ -37,7 +37,6 @@ var needless = map[string]string{
 	"sync recovery-point-offset-checkpoint.tmp < writeFile < replaceFile < (*Dir).writeOffsets < (*Dir).forgetCheckpoints":  damagedCheckpoint,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).cutTo":                       damagedEpochs,
 	"sync leader-epoch-checkpoint.tmp < writeFile < replaceFile < (*epochCache).flush < (*Log).resetTo":                     damagedEpochs,
-	"syncdir < (*Dir).Delete":                                                                     "the checkpoints that are written right after are in the same directory",
 	"syncdir < (*Log).finishSwaps #2":                                                             swapStands,
 	"syncdir < (*Log).rewrite #2":                                                                 swapStands,
 	"syncdir < (*Log).swap.func1 < (*Log).swap #3":                                                swapStands,
