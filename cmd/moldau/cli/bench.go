@@ -82,8 +82,8 @@ func (t *benchTopic) ready(c *cobra.Command, a *app, create bool) (int, func(), 
 			return 0, nil, fmt.Errorf("describe topic %s: %w", t.topic, err)
 		}
 		d := l[t.topic]
-		if n = len(d.Partitions); d.Err == nil && n > 0 && led(d) {
-			t.leaders = leaders(d)
+		n, t.leaders = len(d.Partitions), leaders(d)
+		if d.Err == nil && t.leaders > 0 {
 			break
 		}
 		if d.Err != nil && !create {
@@ -109,20 +109,13 @@ func (t *benchTopic) ready(c *cobra.Command, a *app, create bool) (int, func(), 
 	return n, end, nil
 }
 
-// led tells whether all partitions have leaders.
-func led(d kadm.TopicDetail) bool {
-	for _, p := range d.Partitions {
-		if p.Err != nil || p.Leader < 0 {
-			return false
-		}
-	}
-	return true
-}
-
-// leaders counts the brokers that lead partitions.
+// leaders counts the brokers that lead a topic's partitions: 0 while one of them has no leader.
 func leaders(d kadm.TopicDetail) int {
 	seen := map[int32]bool{}
 	for _, p := range d.Partitions {
+		if p.Err != nil || p.Leader < 0 {
+			return 0
+		}
 		seen[p.Leader] = true
 	}
 	return len(seen)
@@ -274,7 +267,7 @@ func (a *app) benchConsume() *cobra.Command {
 			m.Options = append(a.benchOptions(conf), kgo.FetchMaxBytes(max(fetch, 50<<20)), kgo.FetchMaxPartitionBytes(fetch))
 			m.Options = append(append(m.Options, iso...), conf.ConsumerOptions()...)
 			m.Topic, m.Partitions, m.Progress = t.topic, n, a.progress(t.quiet)
-			defer tuneConsumer(max(m.Clients, 1) * t.leaders)()
+			defer tuneConsumer(min(max(m.Clients, 1)*t.leaders, n))()
 			r, err := m.Run(c.Context())
 			return a.benchDone(benchReport{Bootstrap: conf.Bootstrap, Partitions: n, Result: r}, err)
 		},

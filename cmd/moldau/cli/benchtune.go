@@ -21,27 +21,25 @@ func tuneProducer() (restore func()) {
 	}
 }
 
-// ballastBytes is memory that is never touched.
-const ballastBytes = 64 << 20
+// ballast is how many bytes are allocated and never touched while a consumer is measured.
+const ballast = 64 << 20
 
-var ballast []byte
-
-// tuneConsumer gives a consumer as many processors as it has streams, which are its clients or the brokers that it fetches from: each fetches and decodes in
-// turns, so that more of them have nothing to do but to wake one another (GOMAXPROCS says otherwise). And it has garbage collected after some answers by
-// a ballast beside them. To let the heap grow by a factor instead has its goal follow the size of each answer, and what Go takes to be too much by then is given back to the
-// system, to be taken again page by page.
+// tuneConsumer gives consumers as many processors as they have streams, one for each broker that each of them fetches from: a stream fetches and decodes in turns, so
+// that more processors have nothing to do but to wake one another (GOMAXPROCS says otherwise). And it has garbage collected after some answers, by a ballast
+// beside them (not where GOGC or GOMEMLIMIT say otherwise). To let the heap grow by a factor instead has its goal follow the size of each answer, and what Go takes to be
+// too much by then is given back to the system, to be taken again page by page.
 func tuneConsumer(streams int) (restore func()) {
 	procs := runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(min(procs, max(streams, 1)))
 	}
+	var kept []byte
 	if !environmentCollects() {
-		ballast = make([]byte, ballastBytes)
+		kept = make([]byte, ballast)
 	}
 	return func() {
 		runtime.GOMAXPROCS(procs)
-		runtime.KeepAlive(ballast)
-		ballast = nil
+		runtime.KeepAlive(kept)
 	}
 }
 
