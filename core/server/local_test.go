@@ -28,9 +28,18 @@ func TestBothEndsOnOneMachine(t *testing.T) {
 		require.NoError(t, err)
 		accepted, err := l.Accept()
 		require.NoError(t, err)
-		assert.True(t, sameMachine(accepted.(*net.TCPConn)), host)
+		assert.True(t, sameMachine(accepted.LocalAddr(), accepted.RemoteAddr()), host)
 		require.NoError(t, accepted.Close())
 		require.NoError(t, dialed.Close())
 		require.NoError(t, l.Close())
 	}
+}
+
+func TestEndsOnDifferentMachines(t *testing.T) {
+	tcp := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 9092} }
+	assert.False(t, sameMachine(tcp("10.0.0.1"), tcp("10.0.0.2")))
+	assert.False(t, sameMachine(tcp("2001:db8::1"), tcp("2001:db8::2")))
+	assert.True(t, sameMachine(tcp("10.0.0.1"), tcp("::ffff:10.0.0.1")), "a listener of both families")
+	unix := &net.UnixAddr{Name: "x", Net: "unix"}
+	assert.False(t, sameMachine(unix, unix), "it has no such buffer")
 }

@@ -311,7 +311,7 @@ func (s *Server) setBuffers(nc net.Conn) {
 	switch n := s.cfg.SendBufferBytes; {
 	case n > 0:
 		_ = tc.SetWriteBuffer(n)
-	case n == 0 && sameMachine(tc):
+	case n == 0 && sameMachine(tc.LocalAddr(), tc.RemoteAddr()):
 		_ = tc.SetWriteBuffer(localSendBuffer)
 	}
 }
@@ -322,10 +322,10 @@ func (s *Server) setBuffers(nc net.Conn) {
 const localSendBuffer = 512 << 10
 
 // sameMachine says whether both ends of a connection are here.
-func sameMachine(nc *net.TCPConn) bool {
-	local, lok := nc.LocalAddr().(*net.TCPAddr)
-	remote, rok := nc.RemoteAddr().(*net.TCPAddr)
-	return lok && rok && (remote.IP.IsLoopback() || remote.IP.Equal(local.IP))
+func sameMachine(local, remote net.Addr) bool {
+	l, lok := local.(*net.TCPAddr)
+	r, rok := remote.(*net.TCPAddr)
+	return lok && rok && (r.IP.IsLoopback() || r.IP.Equal(l.IP))
 }
 
 // Shutdown stops reading requests, lets those that were read be answered, and closes all connections; when ctx ends
