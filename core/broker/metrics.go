@@ -132,6 +132,7 @@ var (
 	descLogStart       = desc("kafka_log_log_logstartoffset", "First offset of a partition's log.", "topic", "partition")
 	descLogEnd         = desc("kafka_log_log_logendoffset", "End offset of a partition's log.", "topic", "partition")
 	descOfflineDirs    = desc("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that have failed.")
+	descUncleanable    = desc("kafka_log_logcleanermanager_uncleanable_partitions_count", "Partitions of a log directory that are not compacted until the next start, because what they hold cannot be read.", "logdirectory")
 	descTopicParts     = desc("kafka_topic_partitions", "Partitions of a topic.", "topic")
 	descCurrentOffset  = desc("kafka_topic_partition_current_offset", "High watermark of a partition.", "topic", "partition")
 	descOldestOffset   = desc("kafka_topic_partition_oldest_offset", "First offset of a partition.", "topic", "partition")
@@ -255,6 +256,12 @@ func (m *metrics) collectTopics(counter func(*prometheus.Desc, float64, ...strin
 
 func (m *metrics) collectPartitions(gauge func(*prometheus.Desc, float64, ...string)) {
 	var partitions, leaders, under, underMin, atMin, offline int
+	uncleanable := map[string]int{}
+	if m.b.dir != nil {
+		for _, d := range m.b.dir.List() {
+			uncleanable[d.Path()] = 0
+		}
+	}
 	for _, t := range m.b.topics.all() {
 		parts := *t.parts.Load()
 		gauge(descTopicParts, float64(len(parts)), t.name)
@@ -264,6 +271,7 @@ func (m *metrics) collectPartitions(gauge func(*prometheus.Desc, float64, ...str
 			}
 			partitions++
 			offline += truth(p.Log().Dir().Err() != nil)
+			uncleanable[p.Log().Dir().Path()] += truth(p.Log().Uncleanable())
 			index := strconv.Itoa(int(p.Index()))
 			gauge(descLogSize, float64(p.Log().Size()), t.name, index)
 			gauge(descLogStart, float64(p.Log().StartOffset()), t.name, index)
@@ -296,6 +304,9 @@ func (m *metrics) collectPartitions(gauge func(*prometheus.Desc, float64, ...str
 	gauge(descAtMin, float64(atMin))
 	gauge(descOffline, float64(offline))
 	gauge(descOfflineDirs, float64(offlineDirs))
+	for d, n := range uncleanable {
+		gauge(descUncleanable, float64(n), d)
+	}
 }
 
 func (m *metrics) collectController(gauge func(*prometheus.Desc, float64, ...string)) {

@@ -34,37 +34,44 @@ import (
 // The directory is synced after each. Readers keep the files that they have open, and look the segment up again when it was
 // replaced under them.
 
-// compactDue compacts the logs that are dirty enough, dirtiest first.
+// compactDue compacts the logs that are dirty enough, dirtiest first. One that holds what cannot be read is compacted no more until it is
+// opened again, as in Kafka: reading it up to there each time would bring nothing. Retention, appends and reads of the rest go on.
 func (d *Dir) compactDue(ctx context.Context) error {
 	type candidate struct {
 		l     *Log
 		ratio float64
 	}
 	var due []candidate
+	var err error
+	note := func(l *Log, lerr error) {
+		switch {
+		case lerr == nil || errors.Is(lerr, ErrClosed):
+		case errors.Is(lerr, batch.ErrCorrupt) || errors.Is(lerr, batch.ErrShort) || errors.Is(lerr, batch.ErrMagic):
+			l.uncleanable.Store(true)
+			err = errors.Join(err, fmt.Errorf("%w; it is not compacted again before the next start", lerr))
+		default:
+			err = errors.Join(err, lerr)
+		}
+	}
 	for _, l := range d.list() {
-		if !l.config().Compact || !l.configured.Load() {
+		if !l.config().Compact || !l.configured.Load() || l.uncleanable.Load() {
 			continue
 		}
-		ratio, must, err := l.dirtiness()
-		if err != nil {
-			if errors.Is(err, ErrClosed) {
-				continue
-			}
-			return err
+		ratio, must, lerr := l.dirtiness()
+		if lerr != nil {
+			note(l, fmt.Errorf("compact %s: %w", l.id, lerr))
+			continue
 		}
 		if ratio > l.config().MinCleanableDirtyRatio || must && ratio > 0 {
 			due = append(due, candidate{l, ratio})
 		}
 	}
 	slices.SortStableFunc(due, func(a, b candidate) int { return cmp.Compare(b.ratio, a.ratio) })
-	var err error
 	for _, c := range due {
 		if ctx.Err() != nil {
 			break
 		}
-		if cerr := c.l.Compact(ctx); cerr != nil && !errors.Is(cerr, ErrClosed) {
-			err = errors.Join(err, cerr)
-		}
+		note(c.l, c.l.Compact(ctx))
 		if c.l.passedBy.Swap(false) {
 			err = errors.Join(err, d.retainLogs(ctx, []*Log{c.l}))
 		}
@@ -145,6 +152,9 @@ func (s *segment) firstTimestamp() (int64, error) {
 	err := s.headers(0, s.size.Load(), func(_ int64, h batch.Batch, _ int64) bool { ts = h.MaxTimestamp(); return false })
 	return ts, err
 }
+
+// Uncleanable says whether compaction leaves the log alone because it found what cannot be read.
+func (l *Log) Uncleanable() bool { return l.uncleanable.Load() }
 
 // errGaveWay ends a compaction whose log somebody cannot wait for.
 var errGaveWay = errors.New("compaction gave way")

@@ -286,6 +286,54 @@ func TestCleanerPicksDirtyLogsAndRemembersWhereItWas(t *testing.T) {
 	require.Equal(t, []string{"2:a=3", "7:b=5"}, pairs(t, l))
 }
 
+func TestALogThatCannotBeReadIsNotCompactedAgain(t *testing.T) {
+	for _, damaged := range []struct {
+		what string
+		at   int64
+	}{{"a record", batch.HeaderSize + 2}, {"a length", batch.OffsetLength}} {
+		t.Run(damaged.what, func(t *testing.T) {
+			path, cfg := t.TempDir(), compactedConfig()
+			cfg.MaxCompactionLagMs = 0 // what is dirty is looked at before the pass, too
+			open := func() *Dir {
+				return openDir(t, path, Options{Config: func(string) (Config, bool) { return cfg, true }})
+			}
+			d := open()
+			rotten, err := d.Create("a", 0, [16]byte{1}, cfg)
+			require.NoError(t, err)
+			sound, err := d.Create("b", 0, [16]byte{2}, cfg)
+			require.NoError(t, err)
+			script(t, rotten, time.Now(), 0, "a=1 a=2 |")
+			script(t, sound, time.Now(), 0, "a=1 a=2 |")
+			f, err := os.OpenFile(filepath.Join(path, "a-0", "00000000000000000000.log"), os.O_RDWR, 0)
+			require.NoError(t, err)
+			var b [1]byte
+			_, err = f.ReadAt(b[:], damaged.at)
+			require.NoError(t, err)
+			_, err = f.WriteAt([]byte{b[0] ^ 0x40}, damaged.at)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+
+			err = d.Housekeep(context.Background())
+			require.ErrorIs(t, err, batch.ErrCorrupt)
+			require.ErrorContains(t, err, "compact a-0: ")
+			require.ErrorContains(t, err, "not compacted again before the next start")
+			require.True(t, rotten.Uncleanable())
+			require.Equal(t, []string{"1:a=2"}, pairs(t, sound), "the others are compacted")
+
+			script(t, sound, time.Now(), 0, "a=3 |")
+			require.NoError(t, d.Housekeep(context.Background()), "it is not read again")
+			require.Equal(t, []string{"2:a=3"}, pairs(t, sound))
+			appendOne(t, rotten)
+			require.NoError(t, d.Close())
+
+			d = open()
+			rotten, _ = d.Log("a", 0)
+			require.ErrorIs(t, d.Housekeep(context.Background()), batch.ErrCorrupt, "after the next start it is tried anew")
+			require.True(t, rotten.Uncleanable())
+		})
+	}
+}
+
 func TestMaxCompactionLagOverridesTheDirtyRatio(t *testing.T) {
 	clock := newTestClock(time.Now())
 	cfg := compactedConfig()

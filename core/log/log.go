@@ -81,6 +81,8 @@ type Log struct {
 	hasty     atomic.Int32 // who wait for cleanMu in haste
 	passedBy  atomic.Bool  // retention did, because compaction was at it
 	dirtyFrom int64        // first offset that compaction has not seen; guarded by cleanMu
+
+	uncleanable atomic.Bool // compaction found what cannot be read
 }
 
 func (d *Dir) newLog(topic string, partition int32, cfg *Config, configured bool) *Log {
