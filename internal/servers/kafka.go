@@ -57,6 +57,19 @@ func FetchKafka(ctx context.Context) (*KafkaTools, error) {
 	return &KafkaTools{java: java, libs: filepath.Join(dir, "*"), conf: filepath.Join(dir, "log4j.properties")}, err
 }
 
+// FetchKafkaStreams is FetchKafka with the Kafka Streams library on the class path, without RocksDB: for stores in memory.
+func FetchKafkaStreams(ctx context.Context) (*KafkaTools, error) {
+	k, err := FetchKafka(ctx)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := cached(ctx, "streams-"+KafkaVersion, "Kafka Streams "+KafkaVersion+" (Maven Central, 2 MB)", func(ctx context.Context, dir string) error {
+		return mavenCopy(ctx, dir, "!org.apache.kafka:kafka-streams:"+KafkaVersion)
+	})
+	k.libs += string(filepath.ListSeparator) + filepath.Join(dir, "*")
+	return k, err
+}
+
 func (k *KafkaTools) args(heap, class string, args ...string) []string {
 	return append([]string{"-Xmx" + heap, "-Djava.awt.headless=true", "-Dlog4j2.configurationFile=" + k.conf, "-cp", k.libs, class}, args...)
 }

@@ -230,6 +230,9 @@ func Check(ctx context.Context, only ...string) ([]Row, error) {
 			return s.Process, "Elasticsearch " + s.Version, nil
 		}},
 		{"kafka", EnvKafka, func(ctx context.Context, d string) (*Process, string, error) {
+			if _, err := FetchKafkaStreams(ctx); err != nil {
+				return nil, "", err
+			}
 			s, err := StartKafka(ctx, d)
 			if err != nil {
 				return nil, "", err

@@ -166,6 +166,7 @@ func needs() []toolNeed {
 		{"opensearch", EnvSearch, "opensearch-*", java, mvn},
 		{"elasticsearch", EnvElastic, "elasticsearch-*", java, mvn},
 		{"kafka", EnvKafka, "kafka-*", java, mvn},
+		{"kafka", EnvKafka, "streams-*", java, mvn},
 		{"readers", "", "python-readers-*", []string{"python"}, []string{"pip"}},
 		{"clients", "", "python-clients-*", []string{"python", "node"}, []string{"pip"}},
 		{"clients", "", "node-clients*", nil, []string{"npm"}},
