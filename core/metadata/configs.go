@@ -216,7 +216,8 @@ func replaceConfig(im *Image, rules *Rules, r ReplaceConfig) ([]Record, *Error) 
 	return replaceOverrides(im, rules, r.Resource, next)
 }
 
-// checkResource judges whether the resource can have configs at all and whether these keys may be changed.
+// checkResource judges whether the resource can have configs at all and whether these keys may be changed. Whether a topic is there is
+// asked later, by replaceOverrides.
 func checkResource(im *Image, rules *Rules, r ConfigResource, keys []string) *Error {
 	switch r.Type {
 	case TopicResource:
@@ -225,9 +226,6 @@ func checkResource(im *Image, rules *Rules, r ConfigResource, keys []string) *Er
 		}
 		if err := ValidateTopicName(r.Name); err != nil {
 			return err
-		}
-		if im.topics[r.Name] == nil {
-			return refuse(kerr.UnknownTopicOrPartition, "The topic '%s' does not exist.", r.Name)
 		}
 	case BrokerResource:
 		if r.Name != "" {
@@ -267,6 +265,10 @@ const minInSyncReplicas = "min.insync.replicas"
 func replaceOverrides(im *Image, rules *Rules, r ConfigResource, next map[string]string) ([]Record, *Error) {
 	if err := rules.validateConfigs(r, next); err != nil {
 		return nil, err
+	}
+	// After the values, as in Kafka: a wrong value is named even where the topic is missing too.
+	if r.Type == TopicResource && im.topics[r.Name] == nil {
+		return nil, refuse(kerr.UnknownTopicOrPartition, "The topic '%s' does not exist.", r.Name)
 	}
 	now := im.configs[r]
 	all := map[string]bool{}

@@ -271,6 +271,8 @@ func TestIncrementalAlterConfigs(t *testing.T) {
 		{topic, []ConfigOp{{"retention.ms", nil, OpSet}}, kerr.InvalidRequest, "Null value not supported for : retention.ms"},
 		{topic, []ConfigOp{{"retention.ms", str("1"), OpSet}, {"retention.ms", nil, OpDelete}}, kerr.InvalidRequest, "Error due to duplicate config keys"},
 		{ConfigResource{TopicResource, "nope"}, op(OpSet, "retention.ms", "1"), kerr.UnknownTopicOrPartition, "The topic 'nope' does not exist."},
+		{ConfigResource{TopicResource, "nope"}, op(OpSet, "retention.ms", "x"), kerr.InvalidConfig, "Invalid value x for configuration retention.ms: Not a number of type LONG"},
+		{ConfigResource{TopicResource, "nope"}, op(OpAppend, "retention.ms", "1"), kerr.InvalidConfig, "Can't APPEND to key retention.ms because its type is not LIST."},
 		{ConfigResource{TopicResource, ""}, op(OpSet, "retention.ms", "1"), kerr.InvalidRequest, "Default topic resources are not allowed."},
 		{ConfigResource{TopicResource, "a b"}, op(OpSet, "retention.ms", "1"), kerr.InvalidTopicException, "Topic name is invalid: 'a b' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"},
 		{broker, op(OpSet, "num.partitions", "3"), kerr.InvalidRequest, "Cannot update these configs dynamically: [num.partitions]"},
@@ -328,16 +330,20 @@ func TestAlterConfigsReplacesAllOverrides(t *testing.T) {
 		im = apply(t, im, records...)
 		require.Equal(t, c.want, im.Config(topic))
 	}
+	absent := ConfigResource{TopicResource, "nope"}
 	for _, c := range []struct {
+		r    ConfigResource
 		cs   []ConfigValue
 		code *kerr.Error
 		text string
 	}{
-		{set("retention.ms", "1", "retention.ms", "2"), kerr.InvalidRequest, "Error due to duplicate config keys"},
-		{[]ConfigValue{{Key: "retention.ms"}}, kerr.InvalidRequest, "Null value not supported for : retention.ms"},
-		{set("nope", "1"), kerr.InvalidConfig, "Unknown topic config name: nope"},
+		{topic, set("retention.ms", "1", "retention.ms", "2"), kerr.InvalidRequest, "Error due to duplicate config keys"},
+		{topic, []ConfigValue{{Key: "retention.ms"}}, kerr.InvalidRequest, "Null value not supported for : retention.ms"},
+		{topic, set("nope", "1"), kerr.InvalidConfig, "Unknown topic config name: nope"},
+		{absent, set("retention.ms", "1"), kerr.UnknownTopicOrPartition, "The topic 'nope' does not exist."},
+		{absent, set("nope", "1"), kerr.InvalidConfig, "Unknown topic config name: nope"},
 	} {
-		_, res := AlterConfigs(im, rules(), []ReplaceConfig{{topic, c.cs}})
+		_, res := AlterConfigs(im, rules(), []ReplaceConfig{{c.r, c.cs}})
 		requireRefused(t, res[0].Err, c.code, c.text)
 	}
 }
