@@ -259,22 +259,12 @@ func TestWhatTheCleanerAndRetentionLeaveIsWhatKafkaLeaves(t *testing.T) {
 func TestAPartitionThatCannotBeReadIsCountedAndTheOthersAreCompacted(t *testing.T) {
 	cl := brokertest.Start(t, brokertest.With("log.cleaner.backoff.ms", "20"))
 	c := &cleaned{T: t, c: cl, r: dial(t, cl), zero: time.Now().UnixMilli() - 3_600_000}
-	figures := func(prefix string) (sum float64, n int) {
-		for name, v := range everyFigure(t, cl) {
-			if strings.HasPrefix(name, prefix) {
-				sum, n = sum+v, n+1
-			}
-		}
-		return sum, n
-	}
-	const uncleanable = "log_logcleanermanager_uncleanable_partitions_count{logdirectory="
+	const uncleanable = "kafka_log_logcleanermanager_uncleanable_partitions_count"
 	for _, topic := range []string{"rotten", "sound"} {
 		cl.CreateTopic(t, topic, 1, "cleanup.policy", "compact", "segment.ms", "100", "min.cleanable.dirty.ratio", "1.0")
 		c.put(topic, c.at(0, "a=1"), c.at(1, "a=2"), c.at(2, "a=3"))
 	}
-	sum, dirs := figures(uncleanable)
-	require.Equal(t, 1, dirs)
-	require.Zero(t, sum)
+	require.Equal(t, map[string]float64{uncleanable: 0}, figures(t, cl, uncleanable))
 	files, err := filepath.Glob(filepath.Join(cl.Dir, "*", "rotten-0", "00000000000000000000.log"))
 	require.NoError(t, err)
 	require.Len(t, files, 1)
@@ -291,8 +281,7 @@ func TestAPartitionThatCannotBeReadIsCountedAndTheOthersAreCompacted(t *testing.
 		require.NoError(t, err)
 	}
 	require.Eventually(t, func() bool {
-		sum, _ := figures(uncleanable)
-		return sum == 1 && !strings.Contains(c.dump("sound"), "a=1")
+		return figures(t, cl, uncleanable)[uncleanable] == 1 && !strings.Contains(c.dump("sound"), "a=1")
 	}, 10*time.Second, 20*time.Millisecond)
 	require.Contains(t, c.dump("sound"), "a=3")
 }

@@ -98,15 +98,8 @@ func TestFailedLogDirectoryAtStartKeepsItsPartitionsOffline(t *testing.T) {
 	require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
 	fetched := ask[*kmsg.FetchResponse](r, fetchRequest(11, "x", 0, 0))
 	require.Equal(t, kerr.KafkaStorageError.Code, fetched.Topics[0].Partitions[0].ErrorCode)
-	families, err := c.Registry.Gather()
-	require.NoError(t, err)
-	figures := map[string]float64{}
-	for _, f := range families {
-		if f.GetName() == "kafka_log_logmanager_offlinelogdirectorycount" || f.GetName() == "kafka_server_replicamanager_offlinereplicacount" {
-			figures[f.GetName()] = f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	require.Equal(t, map[string]float64{"kafka_log_logmanager_offlinelogdirectorycount": 1, "kafka_server_replicamanager_offlinereplicacount": 1}, figures)
+	require.Equal(t, map[string]float64{"kafka_log_logmanager_offlinelogdirectorycount": 1, "kafka_server_replicamanager_offlinereplicacount": 1},
+		figures(t, c, "kafka_log_logmanager_offlinelogdirectorycount", "kafka_server_replicamanager_offlinereplicacount"))
 	// With the directory back, the records are too.
 	c.Stop(t)
 	require.NoError(t, os.Remove(a))

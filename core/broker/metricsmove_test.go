@@ -47,6 +47,22 @@ func everyFigure(t *testing.T, c *brokertest.Cluster) map[string]float64 {
 	return out
 }
 
+// figures are the gauges of the broker with these names.
+func figures(t *testing.T, c *brokertest.Cluster, names ...string) map[string]float64 {
+	t.Helper()
+	families, err := c.Registry.Gather()
+	require.NoError(t, err)
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, n := range names {
+			if f.GetName() == n {
+				out[n] = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+	}
+	return out
+}
+
 // TestFiguresMoveWithWhatTheyCount: each is caused to change, and by how much is known.
 func TestFiguresMoveWithWhatTheyCount(t *testing.T) {
 	c := aclCluster(t, brokertest.With("group.initial.rebalance.delay.ms", "0"))

@@ -34,22 +34,6 @@ func partitionsOf(t *testing.T, c *brokertest.Cluster, topic string) ([]kmsg.Met
 		ask[*kmsg.DescribeTopicPartitionsResponse](r, request(d, 0)).Topics[0].Partitions
 }
 
-// figures are the gauges of the broker with these names.
-func figures(t *testing.T, c *brokertest.Cluster, names ...string) map[string]float64 {
-	t.Helper()
-	families, err := c.Registry.Gather()
-	require.NoError(t, err)
-	out := map[string]float64{}
-	for _, f := range families {
-		for _, n := range names {
-			if f.GetName() == n {
-				out[n] = f.GetMetric()[0].GetGauge().GetValue()
-			}
-		}
-	}
-	return out
-}
-
 // breakDir takes a log directory away from under a running broker; mend brings it back.
 func breakDir(t *testing.T, dir string) (mend func()) {
 	t.Helper()
