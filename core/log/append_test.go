@@ -151,16 +151,43 @@ func TestLogAppendTimeStampsTheBatchAndNeverStepsBack(t *testing.T) {
 }
 
 func TestWrongMaxTimestampIsCorrected(t *testing.T) {
-	l := newTestLog(t, Options{}, DefaultConfig())
-	b := batch.Batch(records(2))
-	ts := b.MaxTimestamp()
-	b.SetMaxTimestamp(5, false)
-	b.UpdateCRC()
-	mustAppend(t, l, b)
-	p, err := l.Read(nil, 0, 1<<20, 100, true)
-	require.NoError(t, err)
-	require.NoError(t, batch.Batch(p).Check())
-	require.Equal(t, ts, batch.Batch(p).MaxTimestamp())
+	now := time.Now().UnixMilli()
+	for _, c := range []struct {
+		name   string
+		base   int64
+		deltas []int64
+		want   int64
+	}{
+		{"first", now, []int64{0, -1}, now},
+		{"last", now - 1, []int64{0, 1}, now},
+		{"at the epoch", 0, []int64{0, 0}, 0},
+		{"before the epoch", 3, []int64{0, -5}, 3},
+		{"base before the epoch", -5, []int64{0, 10}, 5},
+		{"all before the epoch", 3, []int64{-8, -9}, batch.NoTimestamp},
+		{"none", batch.NoTimestamp, []int64{0}, batch.NoTimestamp},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := DefaultConfig()
+			cfg.TimestampAfterMaxMs = math.MaxInt64
+			l := newTestLog(t, Options{}, cfg)
+			var w batch.Builder
+			var recs []byte
+			for i, d := range c.deltas {
+				w.Append(c.base, nil, nil)
+				recs = batch.AppendRecord(recs, 0, d, int32(i), nil, []byte("v"), nil)
+			}
+			p, err := batch.Recode(nil, w.MustBuild(), batch.None, 0, recs)
+			require.NoError(t, err)
+			b := batch.Batch(p)
+			b.SetMaxTimestamp(77, false)
+			b.UpdateCRC()
+			mustAppend(t, l, b)
+			p, err = l.Read(nil, 0, 1<<20, 100, true)
+			require.NoError(t, err)
+			require.NoError(t, batch.Batch(p).Check())
+			require.Equal(t, c.want, batch.Batch(p).MaxTimestamp())
+		})
+	}
 }
 
 // TestProducerSequences is a transcript: what Kafka answers to each append of producer 9.

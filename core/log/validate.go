@@ -161,6 +161,13 @@ func (l *Log) walkRecords(r *batch.Reader, b batch.Batch, o Origin, cfg *Config)
 	if checkTime {
 		now = l.d.nowMs()
 	}
+	if s, ok := batch.Skim(r.Unpacked(), b.RecordCount()); ok && !(needKey && s.NullKey) && b.BaseTimestamp() >= 0 {
+		oldest, newest := satAdd(b.BaseTimestamp(), s.MinTimestampDelta), satAdd(b.BaseTimestamp(), s.MaxTimestampDelta)
+		if oldest >= 0 && (!checkTime || now-oldest <= cfg.TimestampBeforeMaxMs && newest-now <= cfg.TimestampAfterMaxMs) {
+			setMaxTimestamp(b, newest, cfg)
+			return nil
+		}
+	}
 	maxTs, i := int64(batch.NoTimestamp), int32(0)
 	for {
 		rec, more := r.Next()
@@ -190,11 +197,16 @@ func (l *Log) walkRecords(r *batch.Reader, b batch.Batch, o Origin, cfg *Config)
 	if bad != nil {
 		return bad
 	}
-	if !cfg.LogAppendTime && maxTs != b.MaxTimestamp() {
-		b.SetMaxTimestamp(maxTs, false)
+	setMaxTimestamp(b, maxTs, cfg)
+	return nil
+}
+
+// setMaxTimestamp corrects what a batch says of its records, where they have timestamps of their own.
+func setMaxTimestamp(b batch.Batch, ms int64, cfg *Config) {
+	if !cfg.LogAppendTime && ms != b.MaxTimestamp() {
+		b.SetMaxTimestamp(ms, false)
 		b.UpdateCRC()
 	}
-	return nil
 }
 
 func satAdd(a, b int64) int64 {
