@@ -10,6 +10,7 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -229,6 +230,60 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 	}
 	read()
 	require.Zero(t, testing.AllocsPerRun(100, read))
+}
+
+// TestUnpackingKeepsItsMemory reads batches of different sizes by turns: what the largest needed is there for each that follows.
+func TestUnpackingKeepsItsMemory(t *testing.T) {
+	for c := Gzip; c <= Zstd; c++ {
+		for _, stream := range []bool{false, true} {
+			if stream && c != Zstd {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, stream %v", c, stream), func(t *testing.T) {
+				var batches []Batch
+				for _, n := range []int{40, 10, 30, 20} {
+					w := Builder{Codec: c}
+					for i := range n {
+						w.Append(1, nil, []byte(strings.Repeat(fmt.Sprint(i), 1000)))
+					}
+					b := w.MustBuild()
+					if stream { // a frame that does not say how much it holds, as Java's do not
+						plain, err := Decompress(nil, c, b.RawRecords(), 0)
+						require.NoError(t, err)
+						var frame bytes.Buffer
+						z, err := zstd.NewWriter(&frame, zstd.WithEncoderConcurrency(1))
+						require.NoError(t, err)
+						for p := range slices.Chunk(plain, 1000) {
+							_, err = z.Write(p)
+							require.NoError(t, err)
+							require.NoError(t, z.Flush())
+						}
+						require.NoError(t, z.Close())
+						var h zstd.Header
+						require.NoError(t, h.Decode(frame.Bytes()))
+						require.False(t, h.HasFCS)
+						b = append(slices.Clone(b[:HeaderSize]), frame.Bytes()...)
+					}
+					batches = append(batches, b)
+				}
+				var r Reader
+				read := func() {
+					for _, b := range batches {
+						if r.Reset(b) != nil {
+							t.Fatal(r.Err())
+						}
+						for _, ok := r.Next(); ok; _, ok = r.Next() {
+						}
+						if r.Err() != nil {
+							t.Fatal(r.Err())
+						}
+					}
+				}
+				read()
+				require.Zero(t, testing.AllocsPerRun(100, read))
+			})
+		}
+	}
 }
 
 // FuzzBatch: any bytes are refused, or are a batch whose records can be read within the limit.

@@ -159,18 +159,18 @@ func decompressZstd(dst, src []byte, limit int) ([]byte, error) {
 	if err := h.Decode(src); err != nil {
 		return dst, corrupt(Zstd, err)
 	}
-	room := max(16*len(src), 64<<10)
+	base := len(dst)
+	room := max(16*len(src), 64<<10, cap(dst)-base)
 	if h.HasFCS {
 		if h.FrameContentSize > uint64(limit) {
 			return dst, fmt.Errorf("%w: zstd, limit %d", ErrTooLarge, limit)
 		}
 		room = int(h.FrameContentSize)
 	}
-	base := len(dst)
 	if room = min(room, limit); room <= zstdGuess || cap(dst)-base >= room {
 		dst = slices.Grow(dst, room)
 		if out, err := zstdDecoder().DecodeAll(src, dst[:base:base+room]); err == nil {
-			return out, nil
+			return dst[:len(out)], nil // with all of its room, which the next batch may need
 		}
 	}
 	d := zstdStreams.Get().(*zstdStream)
@@ -230,7 +230,7 @@ func snappyBlock(dst, src []byte, limit int) ([]byte, error) {
 	if err != nil {
 		return dst, corrupt(Snappy, err)
 	}
-	return append(dst, out...), nil
+	return dst[:len(dst)+len(out)], nil
 }
 
 type gzipEncoder struct {
