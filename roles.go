@@ -41,10 +41,11 @@ func (n *Node) brokerConfig() (*config.Broker, error) {
 	if props == nil {
 		props = map[string]string{}
 	}
-	for k, v := range map[string]string{"listeners": "PLAINTEXT://127.0.0.1:9092", "node.id": "1"} {
-		if props[k] == "" {
-			props[k] = v
-		}
+	if props["listeners"] == "" {
+		props["listeners"] = "PLAINTEXT://127.0.0.1:9092"
+	}
+	if props["node.id"] == "" {
+		delete(props, "node.id")
 	}
 	if props["log.dirs"] == "" && props["log.dir"] == "" {
 		props["log.dirs"] = filepath.Join(n.cfg.DataDir, "log")

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -149,10 +150,12 @@ func (e Endpoint) String() string {
 
 // ParseBroker reads a broker's properties. The error names every bad one.
 func ParseBroker(static map[string]string) (*Broker, error) {
-	b := &Broker{Static: map[string]string{}}
+	b := &Broker{Static: maps.Clone(static)}
+	if b.Static == nil {
+		b.Static = map[string]string{}
+	}
 	var errs []error
 	for _, n := range sortedKeys(static) {
-		b.Static[n] = static[n]
 		if err := checkBrokerKey(n, static[n]); err != nil {
 			errs = append(errs, err)
 		}
@@ -160,11 +163,26 @@ func ParseBroker(static map[string]string) (*Broker, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	b.fill(static)
+	b.nameNode()
+	b.fill(b.Static)
 	if err := b.cross(); err != nil {
 		return nil, err
 	}
 	return b, nil
+}
+
+// nameNode gives each of node.id and broker.id what the other has, as Kafka does, and both of them 1 when neither is set.
+func (b *Broker) nameNode() {
+	node, hasNode := b.Static["node.id"]
+	id, hasID := b.Static["broker.id"]
+	switch {
+	case hasNode && !hasID:
+		b.Static["broker.id"] = node
+	case hasID && !hasNode:
+		b.Static["node.id"] = id
+	case !hasNode:
+		b.Static["node.id"], b.Static["broker.id"] = "1", "1"
+	}
 }
 
 // checkBrokerKey judges one property by itself.
@@ -224,13 +242,9 @@ func millis(n int64) time.Duration {
 
 // cross judges what concerns several properties, and resolves the listeners.
 func (b *Broker) cross() error {
-	if _, set := b.Static["broker.id"]; set && b.BrokerID != -1 {
-		if _, both := b.Static["node.id"]; both && b.NodeID != b.BrokerID {
-			return invalid(fmt.Sprintf("You must set `node.id` to the same value as `broker.id`: they are %d and %d", b.NodeID, b.BrokerID))
-		}
-		b.NodeID = b.BrokerID
+	if b.NodeID != b.BrokerID {
+		return invalid(fmt.Sprintf("You must set `node.id` to the same value as `broker.id`: they are %d and %d", b.NodeID, b.BrokerID))
 	}
-	b.BrokerID = b.NodeID
 	if b.NodeID < 0 {
 		return invalid(fmt.Sprintf("Invalid value %d for configuration broker.id: Value must be at least 0", b.NodeID))
 	}

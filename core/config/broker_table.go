@@ -187,7 +187,7 @@ var brokerDocs = map[string]string{
 	"metadata.log.max.record.bytes.between.snapshots":             "After how many bytes of records the metadata is written as a snapshot.",
 	"metadata.log.segment.bytes":                                  "The size in bytes at which a new file of the metadata log begins.",
 	"min.insync.replicas":                                         "The default of the topics' min.insync.replicas.",
-	"node.id":                                                     "The id of this node in the cluster.",
+	"node.id":                                                     "The id of this node in the cluster; 1 when neither this nor broker.id is set.",
 	"num.partitions":                                              "The number of partitions of topics that do not say theirs.",
 	"num.recovery.threads.per.data.dir":                           "How many logs are recovered at the same time when the broker starts.",
 	"offset.metadata.max.bytes":                                   "The longest metadata that can be committed with an offset.",

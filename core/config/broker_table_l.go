@@ -62,7 +62,7 @@ var brokerKeysL = []Key{
 	{Name: "metrics.recording.level", Type: String, Default: text("INFO"), Importance: Low},
 	{Name: "metrics.sample.window.ms", Type: Long, Default: text("30000"), Check: atLeast(1), Importance: Low},
 	{Name: "min.insync.replicas", Type: Int, Default: text("1"), Check: atLeast(1), Importance: High, Update: ClusterWide},
-	{Name: "node.id", Type: Int, Default: text("1"), Check: atLeast(0), Importance: High},
+	{Name: "node.id", Type: Int, Check: atLeast(0), Importance: High},
 	{Name: "num.io.threads", Type: Int, Default: text("8"), Check: atLeast(1), Importance: High, Update: ClusterWide},
 	{Name: "num.network.threads", Type: Int, Default: text("3"), Check: atLeast(1), Importance: High, Update: ClusterWide},
 	{Name: "num.partitions", Type: Int, Default: text("1"), Check: atLeast(1), Importance: Medium},

@@ -210,6 +210,32 @@ func TestBrokerListeners(t *testing.T) {
 	require.Positive(t, b.LogCleanerBackoff, "a huge time does not overflow")
 }
 
+// TestNodeAndBrokerIDAreOne holds what a Kafka 4.3 broker described that was given one of the two.
+func TestNodeAndBrokerIDAreOne(t *testing.T) {
+	for _, c := range []struct {
+		given map[string]string
+		id    string
+	}{
+		{map[string]string{"node.id": "7"}, "7"},
+		{map[string]string{"broker.id": "7"}, "7"},
+		{map[string]string{"node.id": "7", "broker.id": "7"}, "7"},
+		{nil, "1"},
+	} {
+		b, err := ParseBroker(c.given)
+		require.NoError(t, err, "%v", c.given)
+		require.Equal(t, c.id, fmt.Sprint(b.NodeID))
+		es := DescribeBroker(Layers{Static: b.Static}, []string{"broker.id", "node.id"})
+		require.Equal(t, c.id, *es[0].Value, "%v", c.given)
+		require.Equal(t, SourceStatic, es[0].Source)
+		require.Equal(t, "broker.id="+c.id+"@4 broker.id=-1@5", synonyms(es[0]))
+		require.Equal(t, "node.id="+c.id+"@4", synonyms(es[1]))
+	}
+	for _, given := range []map[string]string{{"node.id": "1", "broker.id": "-1"}, {"broker.id": "-1"}} {
+		_, err := ParseBroker(given)
+		require.ErrorContains(t, err, "broker.id", "%v", given)
+	}
+}
+
 func synonyms(e Entry) string {
 	var out []string
 	for _, s := range e.Synonyms {
