@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,6 +21,7 @@ type Broker struct {
 	Roles                   []string `config:"process.roles"`
 	Rack                    string   `config:"broker.rack"`
 	Voters                  []string `config:"controller.quorum.voters"`
+	BootstrapControllers    []string `config:"controller.quorum.bootstrap.servers"`
 	ControllerListenerNames []string `config:"controller.listener.names"`
 	ListenerNames           []string `config:"listeners"`
 	AdvertisedNames         []string `config:"advertised.listeners"`
@@ -100,6 +102,12 @@ type Broker struct {
 	TransactionVerification    bool          `config:"transaction.partition.verification.enable"`
 	AddPartitionsBackoff       time.Duration `config:"add.partitions.to.txn.retry.backoff.ms"`
 	AddPartitionsBackoffMax    time.Duration `config:"add.partitions.to.txn.retry.backoff.max.ms"`
+
+	// What __share_group_state is made with. There are no share groups, so it is not made; what is given is described.
+	ShareStateMinISR       int16 `config:"share.coordinator.state.topic.min.isr"`
+	ShareStatePartitions   int32 `config:"share.coordinator.state.topic.num.partitions"`
+	ShareStateReplication  int16 `config:"share.coordinator.state.topic.replication.factor"`
+	ShareStateSegmentBytes int32 `config:"share.coordinator.state.topic.segment.bytes"`
 
 	LogRetentionCheckInterval  time.Duration `config:"log.retention.check.interval.ms"`
 	LogCheckpointInterval      time.Duration `config:"log.flush.offset.checkpoint.interval.ms"`
@@ -280,6 +288,9 @@ func (b *Broker) cross() error {
 	if err := b.resolveListeners(); err != nil {
 		return err
 	}
+	if err := b.checkBootstrapControllers(); err != nil {
+		return err
+	}
 	return b.checkSecurity()
 }
 
@@ -296,6 +307,44 @@ func (b *Broker) checkVoters() error {
 		}
 	}
 	return nil
+}
+
+// checkBootstrapControllers refuses addresses of controllers that are not this node's: it would not ask there.
+func (b *Broker) checkBootstrapControllers() error {
+	const property = "controller.quorum.bootstrap.servers"
+	for _, s := range b.BootstrapControllers {
+		host, port, err := net.SplitHostPort(s)
+		p, bad := strconv.ParseUint(port, 10, 16)
+		if err != nil || bad != nil || host == "" {
+			return invalid(fmt.Sprintf("Failed to parse host name from %s for the configuration %s. Each entry should be in the form \"{host}:{port}\"", s, property))
+		}
+		if !b.isOwnController(host, uint16(p)) {
+			return invalid(refusal(property, s, fmt.Sprintf("moldau does not support several controllers yet; it accepts addresses of this node's listeners in controller.listener.names (%s) only",
+				strings.Join(b.ControllerListenerNames, ","))))
+		}
+	}
+	return nil
+}
+
+// isOwnController says whether a listener for controllers is at this address, or advertised with it.
+func (b *Broker) isOwnController(host string, port uint16) bool {
+	for _, e := range slices.Concat(b.Listeners, b.Advertised) {
+		if e.Port != port || !slices.Contains(b.ControllerListenerNames, e.Name) {
+			continue
+		}
+		everywhere := e.Host == "" || net.ParseIP(e.Host).IsUnspecified()
+		if strings.EqualFold(e.Host, host) || isLoopback(host) && (everywhere || isLoopback(e.Host)) {
+			return true
+		}
+		if name, err := os.Hostname(); everywhere && err == nil && strings.EqualFold(name, host) {
+			return true
+		}
+	}
+	return false
+}
+
+func isLoopback(host string) bool {
+	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }
 
 func splitDirs(s string) []string {

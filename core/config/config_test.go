@@ -196,6 +196,62 @@ func TestBrokerMistakesAreNamed(t *testing.T) {
 	}
 }
 
+// TestKafkasOwnFileIsTaken holds the keys and values of the server.properties that Apache Kafka 4.3 comes with.
+func TestKafkasOwnFileIsTaken(t *testing.T) {
+	file := map[string]string{
+		"process.roles": "broker,controller", "node.id": "1", "controller.quorum.bootstrap.servers": "localhost:9093",
+		"listeners": "PLAINTEXT://:9092,CONTROLLER://:9093", "inter.broker.listener.name": "PLAINTEXT",
+		"advertised.listeners": "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093", "controller.listener.names": "CONTROLLER",
+		"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL",
+		"num.network.threads":            "3", "num.io.threads": "8", "socket.send.buffer.bytes": "102400", "socket.receive.buffer.bytes": "102400", "socket.request.max.bytes": "104857600",
+		"log.dirs": "/tmp/kraft-combined-logs", "num.partitions": "1", "num.recovery.threads.per.data.dir": "2",
+		"offsets.topic.replication.factor": "1", "share.coordinator.state.topic.replication.factor": "1", "share.coordinator.state.topic.min.isr": "1",
+		"transaction.state.log.replication.factor": "1", "transaction.state.log.min.isr": "1",
+		"log.retention.hours": "168", "log.segment.bytes": "1073741824", "log.retention.check.interval.ms": "300000",
+	}
+	b, err := ParseBroker(file)
+	require.NoError(t, err)
+	require.Equal(t, int16(1), b.ShareStateReplication)
+	for name, value := range file {
+		e := DescribeBroker(Layers{Static: b.Static}, []string{name})[0]
+		require.Equal(t, value, *e.Value, name)
+		require.Equal(t, SourceStatic, e.Source, name)
+	}
+	for servers, want := range map[string]string{
+		"127.0.0.1:9093":             "",
+		"[::1]:9093,LOCALHOST:9093":  "",
+		"localhost:9092":             "addresses of this node's listeners in controller.listener.names (CONTROLLER) only",
+		"localhost:9094":             "several controllers",
+		"other:9093":                 "several controllers",
+		"localhost:9093,other:9093":  "Invalid value other:9093 for configuration controller.quorum.bootstrap.servers",
+		"localhost":                  `Failed to parse host name from localhost for the configuration controller.quorum.bootstrap.servers. Each entry should be in the form "{host}:{port}"`,
+		"localhost:x":                "Failed to parse host name from localhost:x ",
+		":9093":                      "Failed to parse host name from :9093 ",
+		"localhost:9093,,[::1]:9093": "Failed to parse host name from  for",
+	} {
+		file["controller.quorum.bootstrap.servers"] = servers
+		_, err := ParseBroker(file)
+		if want == "" {
+			require.NoError(t, err, servers)
+			continue
+		}
+		require.ErrorContains(t, err, want, servers)
+	}
+	for listener, servers := range map[string]string{"CONTROLLER://kafka:9093": "kafka:9093", "CONTROLLER://10.0.0.1:9093": "10.0.0.1:9093"} {
+		given := map[string]string{"listeners": "PLAINTEXT://kafka:9092," + listener, "controller.listener.names": "CONTROLLER", "controller.quorum.bootstrap.servers": servers}
+		_, err := ParseBroker(given)
+		require.NoError(t, err, servers)
+		given["controller.quorum.bootstrap.servers"] = "localhost:9093"
+		_, err = ParseBroker(given)
+		require.ErrorContains(t, err, "several controllers", "nothing listens on loopback")
+	}
+	for name, value := range map[string]string{"share.coordinator.state.topic.min.isr": "0", "share.coordinator.state.topic.num.partitions": "0",
+		"share.coordinator.state.topic.replication.factor": "0", "share.coordinator.state.topic.segment.bytes": "0"} {
+		_, err := ParseBroker(map[string]string{name: value})
+		require.EqualError(t, err, "Invalid value 0 for configuration "+name+": Value must be at least 1")
+	}
+}
+
 func TestBrokerListeners(t *testing.T) {
 	b, err := ParseBroker(map[string]string{
 		"listeners": "internal://[::1]:0, CLIENT://0.0.0.0:9092,CONTROLLER://:9093", "advertised.listeners": "CLIENT://example.org:9092,INTERNAL://a:1",
