@@ -426,7 +426,7 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 	require.NoError(t, ValidateBroker(map[string]string{"group.consumer.assignment.interval.ms": "99999"}, map[string]string{"group.consumer.max.assignment.interval.ms": "100000"}))
 	require.EqualError(t, ValidateGroup(map[string]string{"nope": "1"}, nil), "Unknown group config name: nope")
 	require.NoError(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "50000"}, nil))
-	require.ErrorContains(t, ValidateGroup(map[string]string{"share.session.timeout.ms": "50000"}, nil), "does not support")
+	require.NoError(t, ValidateGroup(map[string]string{"share.session.timeout.ms": "50000"}, nil))
 	require.EqualError(t, ValidateGroup(map[string]string{"consumer.session.timeout.ms": "1000"}, nil),
 		"consumer.session.timeout.ms must be greater than or equal to group.consumer.min.session.timeout.ms")
 	require.EqualError(t, ValidateGroup(map[string]string{"consumer.heartbeat.interval.ms": "100"}, nil),
@@ -434,6 +434,16 @@ func TestBrokerUpdatesAtRunTime(t *testing.T) {
 	require.NoError(t, ValidateGroup(map[string]string{"consumer.heartbeat.interval.ms": "100"}, map[string]string{"group.consumer.min.heartbeat.interval.ms": "100"}))
 	require.EqualError(t, ValidateGroup(map[string]string{"consumer.assignment.interval.ms": "99999"}, nil),
 		"consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms")
+}
+
+func TestDurationsOfShareGroupsAreJavas(t *testing.T) {
+	for s, want := range map[string]bool{
+		"P1DT2H": true, "PT0.5S": true, "PT0S": true, "pt1h": true, "PT1,5S": true, "-PT-1H": true, "+P1D": true, "PT1.S": true, "PT-6H+361M": true, "PT9223372036854775807S": true,
+		"": false, "P": false, "PT": false, "P1DT": false, "-PT1H": false, "PT-6H+3M": false, "PT-0.5S": false, "PT1.5H": false, "P1M": false, " PT1H": false,
+		"PT9223372036854775808S": false, "P1DT9223372036854775807S": false, "P106751991167301D": false, "PT1.0000000001S": false,
+	} {
+		require.Equal(t, want, isPastDuration(s), s)
+	}
 }
 
 func TestSuggestions(t *testing.T) {

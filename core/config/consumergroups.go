@@ -6,11 +6,21 @@ import (
 	"time"
 )
 
-// groupBounds are the durations that a consumer group may have of its own, with the broker's bounds for them.
+// groupBounds are the numbers that a group may have of its own, with the broker's bounds for them, in the order that Kafka judges them in.
 var groupBounds = []struct{ key, lower, upper string }{
 	{"consumer.heartbeat.interval.ms", "group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"},
 	{"consumer.session.timeout.ms", "group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"},
 	{"consumer.assignment.interval.ms", "group.consumer.min.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"},
+	{"share.heartbeat.interval.ms", "group.share.min.heartbeat.interval.ms", "group.share.max.heartbeat.interval.ms"},
+	{"share.session.timeout.ms", "group.share.min.session.timeout.ms", "group.share.max.session.timeout.ms"},
+	{"share.record.lock.duration.ms", "group.share.min.record.lock.duration.ms", "group.share.max.record.lock.duration.ms"},
+	{"share.delivery.count.limit", "group.share.min.delivery.count.limit", "group.share.max.delivery.count.limit"},
+	{"share.partition.max.record.locks", "group.share.min.partition.max.record.locks", "group.share.max.partition.max.record.locks"},
+	{"share.assignment.interval.ms", "group.share.min.assignment.interval.ms", "group.share.max.assignment.interval.ms"},
+	{"streams.heartbeat.interval.ms", "group.streams.min.heartbeat.interval.ms", "group.streams.max.heartbeat.interval.ms"},
+	{"streams.session.timeout.ms", "group.streams.min.session.timeout.ms", "group.streams.max.session.timeout.ms"},
+	{"streams.num.standby.replicas", "", "group.streams.max.standby.replicas"},
+	{"streams.assignment.interval.ms", "group.streams.min.assignment.interval.ms", "group.streams.max.assignment.interval.ms"},
 }
 
 // checkGroupBounds holds a group's overrides against the broker's bounds, with Kafka's texts.
@@ -35,7 +45,7 @@ func checkGroupBounds(overrides, static map[string]string) error {
 			continue
 		}
 		switch v := value(b.key); {
-		case v < broker(b.lower):
+		case b.lower != "" && v < broker(b.lower):
 			return invalid(fmt.Sprintf("%s must be greater than or equal to %s", b.key, b.lower))
 		case v > broker(b.upper):
 			return invalid(fmt.Sprintf("%s must be less than or equal to %s", b.key, b.upper))
