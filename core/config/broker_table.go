@@ -51,6 +51,7 @@ var unsupported = []struct{ prefix, why string }{
 	{"alter.log.dirs", noMoves},
 	{"auto.leader.rebalance", noReplication},
 	{"authorizer.", noSecurity},
+	{"background.threads", noPools},
 	{"broker.heartbeat", noReplication},
 	{"broker.session", noReplication},
 	{"client.quota", noQuotas},
@@ -72,6 +73,8 @@ var unsupported = []struct{ prefix, why string }{
 	{"log.cleaner.io", "the cleaner is not throttled"},
 	{"log.local", noTiering},
 	{"metric", "metrics are served on the admin listener"},
+	{"num.io", noPools},
+	{"num.network", noPools},
 	{"num.replica.alter", noMoves},
 	{"num.replica", noReplication},
 	{"principal.", noSecurity},
@@ -93,6 +96,7 @@ const (
 	noMoves       = "each move between directories has its own thread, and a throttle is not averaged over windows"
 	noReplication = "partitions are not replicated"
 	noQuotas      = "client quotas have no such part"
+	noPools       = "there is no pool of threads to size, the work is spread over all processors"
 	noSecurity    = "moldau's security has no such part"
 )
 
