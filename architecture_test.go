@@ -22,7 +22,7 @@ func TestImportsRunOneWay(t *testing.T) {
 	}{
 		{"connectors/", []string{"plugins", "connectors/cdc", "connectors/SELF"}, "connectors see the plugin API and their driver only"},
 		{"plugins", []string{"plugins", "schemaregistry/avro", "schemaregistry/client"}, "plugins see each other and the registry's client"},
-		{"core/connect", []string{"plugins", "core/connect", "core/javahash", "core/kafkaclient"}, "the worker reaches the log as a Kafka client"},
+		{"core/connect", []string{"plugins", "core/connect", "core/javahash", "core/kafkaclient", "core/loglevel"}, "the worker reaches the log as a Kafka client"},
 		{"schemaregistry", []string{"schemaregistry"}, "the registry reaches the log as a Kafka client"},
 		{"rest/", []string{"rest", "core/connect/api", "schemaregistry/api"}, "rest declares the interfaces that it needs"},
 		{"core/log", []string{"core/log"}, "the log knows nothing above it"},

@@ -23,6 +23,7 @@ import (
 	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/connect"
 	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/loglevel"
 	"github.com/moldau-io/moldau/core/quorum"
 	"github.com/moldau-io/moldau/plugins"
 	"github.com/moldau-io/moldau/plugins/builtin"
@@ -112,13 +113,14 @@ func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func()
 	if dir == "" {
 		dir = filepath.Join(n.cfg.DataDir, "metadata")
 	}
-	q, err := quorum.Open(quorum.Config{NodeID: bc.NodeID, Dir: dir, Bootstrap: broker.BootstrapRecords(), Logger: n.log.With("role", "controller"),
+	log := loglevel.NewSwitch(n.log.Handler())
+	q, err := quorum.Open(quorum.Config{NodeID: bc.NodeID, Dir: dir, Bootstrap: broker.BootstrapRecords(), Logger: log.Logger().With("role", "controller"),
 		ElectionTimeout: bc.ElectionTimeout, SnapshotBytes: bc.MetadataSnapshotBytes, SegmentBytes: bc.MetadataSegmentBytes})
 	if err != nil {
 		return nil, withRemedy(err)
 	}
 	launch("controller", q.Run)
-	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Logger: n.log.With("role", "broker"), Registerer: n.metrics, Pattern: javaPattern})
+	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Log: log, Registerer: n.metrics, Pattern: javaPattern})
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/group"
 	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/loglevel"
 	"github.com/moldau-io/moldau/core/metadata"
 	"github.com/moldau-io/moldau/core/security"
 	"github.com/moldau-io/moldau/core/security/acl"
@@ -48,8 +49,8 @@ type Config struct {
 	LogDir string
 	// FS holds the logs; nil is the operating system's. Tests give one that forgets what was not synced.
 	FS log.FS
-	// Logger gets what happens; nil discards it.
-	Logger *slog.Logger
+	// Log gets what happens; its level is the one of the broker's logger (see brokerloggers.go). Nil discards it.
+	Log *loglevel.Switch
 	// Registerer gets the metrics; nil for none.
 	Registerer prometheus.Registerer
 	// Pattern judges a regular expression in Java's syntax (see config.ValidateClientMetrics); nil takes Go's syntax for it.
@@ -61,6 +62,7 @@ type Broker struct {
 	cfg    Config
 	set    settings
 	log    *slog.Logger
+	level  *loglevel.Switch // of log
 	quorum Quorum
 	rules  metadata.Rules
 
@@ -117,14 +119,14 @@ func New(cfg Config) (*Broker, error) {
 	case cfg.Quorum == nil:
 		return nil, errors.New("new broker: Quorum is missing")
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+	if cfg.Log == nil {
+		cfg.Log = loglevel.NewSwitch(slog.DiscardHandler)
 	}
 	if cfg.LogDir == "" && len(cfg.Core.LogDirs) == 0 {
 		return nil, errors.New("new broker: log.dirs must name a directory")
 	}
 	b := &Broker{
-		cfg: cfg, set: settingsOf(cfg.Core), log: cfg.Logger, quorum: cfg.Quorum,
+		cfg: cfg, set: settingsOf(cfg.Core), log: cfg.Log.Logger().With("role", "broker"), level: cfg.Log, quorum: cfg.Quorum,
 		rules: metadata.Rules{
 			NumPartitions: cfg.Core.NumPartitions, ReplicationFactor: cfg.Core.DefaultReplicationFactor,
 			DeleteTopics: cfg.Core.DeleteTopics, Configs: metadata.TableRules{Static: cfg.Core.Static, Pattern: cfg.Pattern},

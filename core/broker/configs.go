@@ -60,7 +60,7 @@ func configEntry(req *kmsg.DescribeConfigsRequest, e *config.Entry) kmsg.Describ
 	out.IsDefault = e.IsDefault()
 	out.Source = kmsg.ConfigSource(e.Source)
 	out.ConfigType = kmsg.ConfigType(e.Type)
-	if req.IncludeDocumentation {
+	if req.IncludeDocumentation || e.Source == config.SourceLogger { // loggers have none, which Kafka says in any case
 		out.Documentation = &e.Doc
 	}
 	if !req.IncludeSynonyms {
@@ -101,7 +101,7 @@ func (b *Broker) describeResource(im *metadata.Image, kind metadata.ResourceType
 		if err := b.checkOwnID(name, ""); err != nil {
 			return nil, err
 		}
-		return loggerEntries(keys), nil
+		return b.loggerEntries(keys), nil
 	case metadata.GroupResource:
 		if name == "" {
 			return nil, refuse(kerr.InvalidRequest, "Group name must not be empty")
@@ -140,35 +140,9 @@ func (b *Broker) checkNode(name, unexpected string) error {
 	return nil
 }
 
-// loggerEntries answers for the loggers of the broker. There is one, whose level the process was started with; Kafka calls
-// the root logger "root".
-func loggerEntries(keys []string) []config.Entry {
-	if keys != nil {
-		found := false
-		for _, k := range keys {
-			found = found || k == "root"
-		}
-		if !found {
-			return nil
-		}
-	}
-	level := "INFO"
-	return []config.Entry{{Name: "root", Value: &level, Source: config.SourceLogger, Type: config.String, ReadOnly: true}}
-}
-
-// unalterable refuses the resources that are no matter of the metadata. keys are those to be altered.
-func (b *Broker) unalterable(res metadata.ConfigResource, keys []string) error {
+// unalterable refuses the resources that are no matter of the metadata.
+func (b *Broker) unalterable(res metadata.ConfigResource) error {
 	switch res.Type {
-	case metadata.BrokerLoggerResource:
-		if err := b.checkNode(res.Name, "Unexpected node id. Expected"); err != nil {
-			return err
-		}
-		for _, k := range keys {
-			if k != "root" {
-				return &metadata.Error{Code: kerr.InvalidConfig.Code, Message: "Logger " + k + " does not exist!"}
-			}
-		}
-		return &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "The log level of this broker is set when it starts and cannot be altered"}
 	case metadata.BrokerResource:
 		if res.Name != "" {
 			return b.checkNode(res.Name, "Unexpected broker id, expected")
@@ -200,6 +174,9 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 	errs := configErrors{}
 	var alter []metadata.AlterConfig
 	var resources []metadata.ConfigResource
+	again := twice(req.Resources, func(q *kmsg.IncrementalAlterConfigsRequestResource) string {
+		return resourceKey(q.ResourceType, q.ResourceName)
+	})
 	for i := range req.Resources {
 		q := &req.Resources[i]
 		a := metadata.AlterConfig{Resource: configResource(q.ResourceType, q.ResourceName)}
@@ -208,7 +185,17 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 			keys = append(keys, cfg.Name)
 			a.Ops = append(a.Ops, metadata.ConfigOp{Key: cfg.Name, Value: cfg.Value, Op: metadata.AlterOp(cfg.Op)})
 		}
-		err := b.unalterable(a.Resource, keys)
+		if a.Resource.Type == metadata.BrokerLoggerResource {
+			if !again[resourceKey(q.ResourceType, q.ResourceName)] {
+				if err := b.alterLoggers(a, req.ValidateOnly); err != nil {
+					errs[a.Resource] = err
+				}
+				continue
+			}
+			errs[a.Resource] = &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Each resource must appear at most once."}
+			continue
+		}
+		err := b.unalterable(a.Resource)
 		if err == nil {
 			err = b.checkStores(a.Resource, keys, b.altered(a.Resource, a.Ops))
 		}
@@ -247,10 +234,7 @@ func (b *Broker) alterConfigs(c call, req *kmsg.AlterConfigsRequest) kmsg.Respon
 			}
 			a.Configs = append(a.Configs, metadata.ConfigValue{Key: cfg.Name, Value: cfg.Value})
 		}
-		err := b.unalterable(a.Resource, keys)
-		if a.Resource.Type == metadata.BrokerLoggerResource { // only the incremental request knows them
-			err = &metadata.Error{Code: kerr.InvalidRequest.Code, Message: fmt.Sprintf("Unknown resource type %d", a.Resource.Type)}
-		}
+		err := b.unalterable(a.Resource) // loggers too, which only the incremental request knows
 		if err == nil {
 			err = b.checkStores(a.Resource, keys, next)
 		}

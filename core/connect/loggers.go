@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/moldau-io/moldau/core/connect/api"
+	"github.com/moldau-io/moldau/core/loglevel"
 )
 
 // The loggers of the REST API. Kafka Connect's are Java classes; here the worker logs as "root", and a connector and its tasks as the
@@ -29,11 +30,9 @@ func newLoggerLevels(base slog.Handler) *loggerLevels {
 	return &loggerLevels{base: base, set: map[string]api.LoggerLevel{}}
 }
 
-var levelNames = map[string]slog.Level{"TRACE": slog.LevelDebug - 4, "DEBUG": slog.LevelDebug, "INFO": slog.LevelInfo, "WARN": slog.LevelWarn, "ERROR": slog.LevelError, "FATAL": slog.LevelError + 4, "OFF": slog.LevelError + 100}
-
 func (l *loggerLevels) put(name, level string, at time.Time) {
 	level = strings.ToUpper(level)
-	if _, ok := levelNames[level]; !ok {
+	if _, ok := loglevel.Parse(level); !ok {
 		return
 	}
 	ms := at.UnixMilli()
@@ -68,12 +67,7 @@ func (l *loggerLevels) level(name string) api.LoggerLevel {
 	if v, ok := l.find(name); ok {
 		return v
 	}
-	for _, n := range []string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR"} {
-		if l.base.Enabled(context.Background(), levelNames[n]) {
-			return api.LoggerLevel{Level: n}
-		}
-	}
-	return api.LoggerLevel{Level: "OFF"}
+	return api.LoggerLevel{Level: loglevel.Of(l.base)}
 }
 
 // logger makes a logger that obeys the level of name.
@@ -90,7 +84,8 @@ type levelHandler struct {
 // Enabled implements slog.Handler.
 func (h levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	if v, ok := h.levels.find(h.name); ok {
-		return level >= levelNames[v.Level]
+		least, _ := loglevel.Parse(v.Level)
+		return level >= least
 	}
 	return h.Handler.Enabled(ctx, level)
 }
@@ -144,7 +139,7 @@ func (w *Worker) Logger(name string) (api.LoggerLevel, error) {
 // SetLogger sets the level of a logger and of those below it, and returns their names; for the whole cluster (KIP-976) through the
 // configuration topic, where it returns nil.
 func (w *Worker) SetLogger(ctx context.Context, name, level string, cluster bool) ([]string, error) {
-	if _, ok := levelNames[strings.ToUpper(level)]; !ok {
+	if _, ok := loglevel.Parse(strings.ToUpper(level)); !ok {
 		return nil, fail(404, "invalid log level '%s'.", level)
 	}
 	if cluster {

@@ -25,6 +25,7 @@ import (
 	"github.com/moldau-io/moldau/core/broker"
 	"github.com/moldau-io/moldau/core/config"
 	"github.com/moldau-io/moldau/core/log"
+	"github.com/moldau-io/moldau/core/loglevel"
 	"github.com/moldau-io/moldau/core/quorum"
 	"github.com/moldau-io/moldau/internal/jepsen"
 )
@@ -147,7 +148,7 @@ func (n *node) start() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- q.Run(ctx) }()
-	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: "/data", FS: n.disk, Logger: logger})
+	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: "/data", FS: n.disk, Log: loglevel.NewSwitch(logger.Handler())})
 	if err != nil {
 		cancel()
 		return err

@@ -85,21 +85,32 @@ func IncrementalAlterConfigs(im *Image, rules Rules, alter []AlterConfig) ([]Rec
 	return records, results
 }
 
-func incrementalAlter(im *Image, rules *Rules, a AlterConfig) ([]Record, *Error) {
+// CheckOps refuses operations that no resource takes: two for one key, and those that need a value and have none.
+func CheckOps(ops []ConfigOp) *Error {
 	keys := map[string]bool{}
-	var nulls, updated []string
-	for _, op := range a.Ops {
+	var nulls []string
+	for _, op := range ops {
 		if keys[op.Key] {
-			return nil, refuse(kerr.InvalidRequest, "Error due to duplicate config keys")
+			return refuse(kerr.InvalidRequest, "Error due to duplicate config keys")
 		}
 		keys[op.Key] = true
-		updated = append(updated, op.Key)
 		if op.Op != OpDelete && op.Value == nil {
 			nulls = append(nulls, op.Key)
 		}
 	}
 	if len(nulls) > 0 {
-		return nil, refuse(kerr.InvalidRequest, "Null value not supported for : %s", joinKeys(nulls))
+		return refuse(kerr.InvalidRequest, "Null value not supported for : %s", joinKeys(nulls))
+	}
+	return nil
+}
+
+func incrementalAlter(im *Image, rules *Rules, a AlterConfig) ([]Record, *Error) {
+	if err := CheckOps(a.Ops); err != nil {
+		return nil, err
+	}
+	updated := make([]string, len(a.Ops))
+	for i, op := range a.Ops {
+		updated[i] = op.Key
 	}
 	if err := checkResource(im, rules, a.Resource, updated); err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/moldau-io/moldau/core/broker"
 	"github.com/moldau-io/moldau/core/config"
+	"github.com/moldau-io/moldau/core/loglevel"
 	"github.com/moldau-io/moldau/core/quorum"
 )
 
@@ -48,6 +49,9 @@ func With(property, value string) Option {
 // WithPatterns has regular expressions in Java's syntax judged by fn.
 func WithPatterns(fn func(string) error) Option { return func(c *Cluster) { c.pattern = fn } }
 
+// LogTo has the cluster log to h, whatever MOLDAU_TEST_LOG says.
+func LogTo(h slog.Handler) Option { return func(c *Cluster) { c.logger = slog.New(h) } }
+
 // In keeps the data in dir instead of a temporary directory.
 func In(dir string) Option { return func(c *Cluster) { c.Dir = dir } }
 
@@ -65,9 +69,12 @@ func Start(t testing.TB, opts ...Option) *Cluster {
 	if c.Dir == "" {
 		c.Dir = t.TempDir()
 	}
-	c.logger = slog.New(slog.DiscardHandler)
-	if os.Getenv("MOLDAU_TEST_LOG") != "" {
+	switch {
+	case c.logger != nil:
+	case os.Getenv("MOLDAU_TEST_LOG") != "":
 		c.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	default:
+		c.logger = slog.New(slog.DiscardHandler)
 	}
 	c.start(t)
 	t.Cleanup(func() { c.Stop(t) })
@@ -88,7 +95,7 @@ func (c *Cluster) start(t testing.TB) {
 	if c.props["log.dirs"] != "" {
 		dir = ""
 	}
-	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: dir, Logger: c.logger, Registerer: c.Registry, Pattern: c.pattern})
+	b, err := broker.New(broker.Config{Core: core, Quorum: q, LogDir: dir, Log: loglevel.NewSwitch(c.logger.Handler()), Registerer: c.Registry, Pattern: c.pattern})
 	require.NoError(t, err)
 	c.Broker = b
 	sctx, cancel := context.WithTimeout(ctx, 30*time.Second)
