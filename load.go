@@ -12,13 +12,15 @@ import (
 	"github.com/moldau-io/moldau/schemaregistry"
 )
 
-// Sources say where a configuration comes from. Flags win over the environment, the environment over the file, the file over defaults.
+// Sources say where a configuration comes from. Flags win over the environment, the environment over the files, those over defaults.
 type Sources struct {
-	File    string   // YAML with the sections broker, registry, connect, admin; "" for none
-	Environ []string // NAME=VALUE; MOLDAU_BROKER_NUM_PARTITIONS=4 sets broker.num.partitions
-	Set     []string // SECTION.KEY=VALUE
-	DataDir string
-	Roles   []string
+	File string // YAML with the sections broker, registry, connect, admin; "" for none
+	// Properties are SECTION=PATH pairs, files in Java's format with the keys of one section.
+	Properties []string
+	Environ    []string // NAME=VALUE; MOLDAU_BROKER_NUM_PARTITIONS=4 sets broker.num.partitions
+	Set        []string // SECTION.KEY=VALUE
+	DataDir    string
+	Roles      []string
 }
 
 // registryKeys and adminKeys are the keys that this package adds to those of the roles.
@@ -40,7 +42,7 @@ func sections() []file.Section {
 	}
 	return []file.Section{
 		{Name: "broker", Keys: config.BrokerKeys.Names(), Known: config.IsListenerKey},
-		{Name: "registry", Keys: append(rk, registryKeys...), Known: func(k string) bool { return connect.IsClientSecurity(k) }},
+		{Name: "registry", Keys: append(rk, registryKeys...), Known: func(k string) bool { _, ok := kafkastoreKey(k); return ok || connect.IsClientSecurity(k) }},
 		{Name: "connect", Keys: ck, Known: conn.Known},
 		{Name: "admin", Keys: adminKeys},
 	}
@@ -48,7 +50,7 @@ func sections() []file.Section {
 
 // Load reads a configuration. The error names everything that is wrong with it.
 func Load(s Sources) (Config, error) {
-	set, err := file.Load(file.Options{Path: s.File, Environ: s.Environ, Set: s.Set, Sections: sections()})
+	set, err := file.Load(file.Options{Path: s.File, Properties: s.Properties, Environ: s.Environ, Set: s.Set, Sections: sections()})
 	if err != nil {
 		return Config{}, err
 	}

@@ -108,6 +108,10 @@ func New(cfg Config) (*Node, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	var err error
+	if cfg.Registry, err = withoutKafkastore(cfg.Registry); err != nil {
+		return nil, err
+	}
 	n := &Node{cfg: cfg, log: cfg.Logger, metrics: prometheus.NewRegistry(), ready: make(chan struct{}), pending: map[string]bool{}}
 	n.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for role, section := range map[Role]map[string]string{RoleConnect: cfg.Connect, RoleRegistry: cfg.Registry} {

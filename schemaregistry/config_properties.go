@@ -125,10 +125,7 @@ func setLevel(o *Options, v string) error {
 	return nil
 }
 
-const (
-	oneWriter  = "nodes do not elect a leader yet; every node may write"
-	noSecurity = "use the security properties of the Kafka client of the server"
-)
+const oneWriter = "nodes do not elect a leader yet; every node may write"
 
 var properties = []Property{
 	{Name: "kafkastore.topic", Default: "_schemas", Doc: "Topic that holds the schemas; one partition, compacted.", set: text(func(o *Options) *string { return &o.Topic })},
@@ -165,7 +162,6 @@ var properties = []Property{
 	{Name: "kafkastore.checkpoint.dir", Refused: "the topic is read at every start"},
 	{Name: "kafkastore.checkpoint.version", Only: "0"},
 	{Name: "kafkastore.connection.url", Refused: "there is no ZooKeeper; set bootstrap.servers"},
-	{Name: "kafkastore.security.protocol", Only: "PLAINTEXT", Doc: noSecurity},
 	{Name: "schema.cache.expiry.secs", Only: "300", Doc: "The cache is bounded by its size."},
 	{Name: "schema.providers", Refused: "AVRO is the only schema type"},
 	{Name: "schema.providers.avro.validate.defaults", Only: "true", Doc: "See schema.validate.new.schemas."},

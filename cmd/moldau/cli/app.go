@@ -18,6 +18,7 @@ import (
 
 	"github.com/moldau-io/moldau/cmd/moldau/clientprops"
 	"github.com/moldau-io/moldau/core/config"
+	"github.com/moldau-io/moldau/core/config/properties"
 )
 
 // Streams are what a command reads from and writes to.
@@ -236,7 +237,7 @@ func (a *app) properties() (*clientprops.Config, error) {
 	}
 	props := map[string]string{}
 	if file != "" {
-		p, err := clientprops.ReadFile(file)
+		p, err := properties.ReadFile(file)
 		if err != nil {
 			return nil, usage(fmt.Errorf("--command-config: %w", err), "give a readable file in the format of Kafka's client properties")
 		}

@@ -21,17 +21,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
-)
 
-func TestPropertiesFilesReadAsJavaReadsThem(t *testing.T) {
-	p, err := Parse("# comment\n! another\n\n  a = 1\nb:2\nc 3\nd=x\\\n   y\ne\nf\\ g=a\\tb\\\\c\nh=\\u00e4\ni = a=b:c  \r\nj=")
-	require.NoError(t, err)
-	require.Equal(t, map[string]string{"a": "1", "b": "2", "c": "3", "d": "xy", "e": "", "f g": "a\tb\\c", "h": "ä", "i": "a=b:c", "j": ""}, p)
-	_, err = Parse("a=\\u12")
-	require.ErrorContains(t, err, "line 1")
-	_, err = ReadFile(filepath.Join(t.TempDir(), "none"))
-	require.ErrorIs(t, err, os.ErrNotExist)
-}
+	"github.com/moldau-io/moldau/core/config/properties"
+)
 
 func TestJAASIsRead(t *testing.T) {
 	j, err := ParseJAAS(`org.apache.kafka.common.security.scram.ScramLoginModule required username="al\"ice" password='x' tokenauth=true ;`)
@@ -193,11 +185,11 @@ func TestTLSVerifiesTheChainAndTheName(t *testing.T) {
 	}
 }
 
-func FuzzParse(f *testing.F) {
+func FuzzProperties(f *testing.F) {
 	f.Add("a=b\\\n c\n# x\nd:\\u0041")
 	f.Add("\\")
 	f.Fuzz(func(t *testing.T, s string) {
-		p, err := Parse(s)
+		p, err := properties.Parse(s)
 		if err == nil {
 			_, _ = New(p)
 		}

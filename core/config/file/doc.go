@@ -1,5 +1,5 @@
-// Package file reads the hub's settings: one YAML file with a section for each role, the environment, and
-// flags.
+// Package file reads the hub's settings: one YAML file with a section for each role, properties files of
+// single sections, the environment, and flags.
 //
 // # The file
 //
@@ -15,6 +15,11 @@
 // notations can be mixed; a key that is given twice is an error. Lists are joined by commas. Scalars
 // keep the text they are written with. A value of null, an anchor, an alias or a second document is an error.
 //
+// # Properties files
+//
+// --properties broker=server.properties reads the keys of one section from a file in Java's format, as Kafka, Connect and the registry
+// are started with. What the YAML file sets as well is an error.
+//
 // # The environment
 //
 // MOLDAU_<SECTION>_<KEY> sets a key: in capitals, with "_" for ".", "__" for "_" and "___" for "-". So
@@ -27,6 +32,6 @@
 //
 // # Precedence
 //
-// A flag wins over the environment, that over the file, that over the default of whoever owns the key. Keys that
+// A flag wins over the environment, that over the files, that over the default of whoever owns the key. Keys that
 // the section does not know are errors with a suggestion. All errors are reported, not the first only.
 package file

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/moldau-io/moldau/core/config"
+	"github.com/moldau-io/moldau/core/config/properties"
 )
 
 // maxFile bounds the size of a settings file, in bytes.
@@ -33,6 +34,8 @@ func (s *Section) knows(key string) bool {
 type Options struct {
 	// Path is the file's name; "" for none.
 	Path string
+	// Properties are SECTION=PATH pairs: files in Java's format of properties, each with the keys of one section as Kafka's own servers read them.
+	Properties []string
 	// Environ are NAME=VALUE pairs, as from os.Environ.
 	Environ []string
 	// Set are SECTION.KEY=VALUE pairs, as from --set; of two for one key the last counts.
@@ -91,6 +94,9 @@ func Load(o Options) (*Settings, error) {
 		}
 		errs = append(errs, s.yaml(o.Path, b, o.Sections))
 	}
+	for _, p := range o.Properties {
+		errs = append(errs, s.properties(p, o.Sections))
+	}
 	errs = append(errs, s.environment(o.Environ, o.Sections), s.flags(o.Set, o.Sections))
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -146,6 +152,43 @@ func unknownKey(s *Section, sections []Section, key string) string {
 		}
 	}
 	return msg
+}
+
+// properties reads a file of one section, given as SECTION=PATH. Of several values of a key the last one counts, as in Java; what another file has
+// set is an error.
+func (s *Settings) properties(pair string, sections []Section) error {
+	name, path, ok := strings.Cut(pair, "=")
+	if !ok || path == "" {
+		return fmt.Errorf("--properties %s: want SECTION=FILE, as in broker=server.properties", pair)
+	}
+	known := section(sections, name)
+	if known == nil {
+		return fmt.Errorf("--properties %s: %s", pair, unknownSection(sections, name))
+	}
+	b, err := read(path)
+	if err != nil {
+		return err
+	}
+	entries, err := properties.Entries(string(b))
+	if err != nil {
+		return fmt.Errorf("read settings %s: %w", path, err)
+	}
+	var errs []error
+	mine := map[string]bool{}
+	for _, e := range entries {
+		origin := fmt.Sprintf("%s:%d", path, e.Line)
+		before, twice := s.Lookup(name, e.Key)
+		switch {
+		case !known.knows(e.Key):
+			errs = append(errs, fmt.Errorf("%s: %s", origin, unknownKey(known, sections, e.Key)))
+		case twice && !mine[e.Key]:
+			errs = append(errs, fmt.Errorf("%s: %s is set in %s too", origin, e.Key, before.Origin))
+		default:
+			mine[e.Key] = true
+			s.set(name, e.Key, Value{Text: e.Value, Origin: origin})
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // flags reads --set pairs.

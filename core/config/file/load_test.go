@@ -130,3 +130,23 @@ func FuzzYAML(f *testing.F) {
 		}
 	})
 }
+
+func TestPropertiesFilesHoldOneSection(t *testing.T) {
+	yaml := write(t, "broker:\n  node.id: 1\nconnect:\n  group.id: y\n")
+	kafka := write(t, "# Kafka's\nnum.partitions=2\nlisteners=PLAINTEXT://:1,\\\n  PLAINTEXT://:2\nlog.retention.hours : 3\nlog.retention.hours=4\n")
+	s, err := Load(Options{Path: yaml, Properties: []string{"broker=" + kafka}, Environ: []string{"MOLDAU_BROKER_NUM_PARTITIONS=5"}, Sections: sections})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"node.id": "1", "num.partitions": "5", "listeners": "PLAINTEXT://:1,PLAINTEXT://:2", "log.retention.hours": "4"}, s.Section("broker"))
+	v, _ := s.Lookup("broker", "listeners")
+	require.Equal(t, kafka+":3", v.Origin)
+
+	connect := write(t, "group.id=p\nplugin.paht=/x\nnode.id=1\n")
+	_, err = Load(Options{Path: yaml, Properties: []string{"connect=" + connect, "brokers=" + kafka, "broker", "broker=/nowhere/x", "broker=" + write(t, "a=\\u12")}, Sections: sections})
+	for _, want := range []string{
+		connect + ":1: group.id is set in " + yaml + ":4 too", connect + `:2: unknown key "plugin.paht" in section "connect", did you mean "plugin.path"?`,
+		connect + `:3: unknown key "node.id" in section "connect"; it belongs to section "broker"`, `--properties brokers=` + kafka + `: unknown section "brokers", did you mean "broker"?`,
+		"--properties broker: want SECTION=FILE", "open /nowhere/x", "line 1: \\u needs four hexadecimal digits",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+}

@@ -1,4 +1,5 @@
-package clientprops
+// Package properties reads files in the format of java.util.Properties, in which Kafka's servers and clients are configured.
+package properties
 
 import (
 	"errors"
@@ -11,7 +12,7 @@ import (
 // maxFile bounds a properties file.
 const maxFile = 1 << 20
 
-// ReadFile reads a file in the format of java.util.Properties. Keys are given once; the last one wins, as in Java.
+// ReadFile reads a file as Parse reads its text.
 func ReadFile(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -32,12 +33,31 @@ func ReadFile(path string) (map[string]string, error) {
 	return p, nil
 }
 
-// Parse reads the text of a properties file: comments (# and !), continued lines, the separators '=', ':' and blank, and escapes.
+// Entry is a key with its value, and the line that it begins in.
+type Entry struct {
+	Key, Value string
+	Line       int
+}
+
+// Parse reads the text of a properties file. Of several values of a key the last one counts, as in Java.
 func Parse(text string) (map[string]string, error) {
+	entries, err := Entries(text)
+	if err != nil {
+		return nil, err
+	}
+	props := make(map[string]string, len(entries))
+	for _, e := range entries {
+		props[e.Key] = e.Value
+	}
+	return props, nil
+}
+
+// Entries reads the text of a properties file in its order: comments (# and !), continued lines, the separators '=', ':' and blank, and escapes.
+func Entries(text string) ([]Entry, error) {
 	if len(text) > maxFile {
 		return nil, errors.New("the text is too long for a properties file")
 	}
-	props := map[string]string{}
+	var entries []Entry
 	lines := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), "\n")
 	for i := 0; i < len(lines); i++ {
 		line := strings.TrimLeft(lines[i], " \t\f")
@@ -62,9 +82,9 @@ func Parse(text string) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", at, err)
 		}
-		props[k] = strings.TrimRight(v, " \t")
+		entries = append(entries, Entry{k, strings.TrimRight(v, " \t"), at})
 	}
-	return props, nil
+	return entries, nil
 }
 
 // continued tells whether a line ends in an odd number of backslashes.
@@ -128,76 +148,4 @@ func unescape(s string) (string, error) {
 		}
 	}
 	return b.String(), nil
-}
-
-// JAAS is the content of sasl.jaas.config: one login module and its options.
-type JAAS struct {
-	Module  string
-	Options map[string]string
-}
-
-// ParseJAAS reads `Module required key="value" ...;`.
-func ParseJAAS(s string) (JAAS, error) {
-	j := JAAS{Options: map[string]string{}}
-	rest := strings.TrimSpace(s)
-	rest, ok := strings.CutSuffix(rest, ";")
-	if !ok {
-		return j, errors.New("sasl.jaas.config must end with a semicolon")
-	}
-	next := func() string {
-		rest = strings.TrimLeft(rest, " \t\r\n")
-		n := strings.IndexAny(rest, " \t\r\n=")
-		if n < 0 {
-			n = len(rest)
-		}
-		w := rest[:n]
-		rest = rest[n:]
-		return w
-	}
-	j.Module = next()
-	if j.Module == "" {
-		return j, errors.New("sasl.jaas.config is empty")
-	}
-	switch flag := next(); strings.ToLower(flag) {
-	case "required", "requisite", "sufficient", "optional":
-	default:
-		return j, fmt.Errorf("sasl.jaas.config: %q must be required, requisite, sufficient or optional", flag)
-	}
-	for {
-		key := next()
-		if key == "" {
-			break
-		}
-		rest = strings.TrimLeft(rest, " \t\r\n")
-		if !strings.HasPrefix(rest, "=") {
-			return j, fmt.Errorf("sasl.jaas.config: option %s has no value", key)
-		}
-		rest = strings.TrimLeft(rest[1:], " \t\r\n")
-		if !strings.HasPrefix(rest, `"`) {
-			j.Options[key] = next()
-			continue
-		}
-		var b strings.Builder
-		closed := false
-		i := 1
-		for ; i < len(rest) && !closed; i++ {
-			switch {
-			case rest[i] == '\\' && i+1 < len(rest):
-				i++
-				b.WriteByte(rest[i])
-			case rest[i] == '"':
-				closed = true
-			default:
-				b.WriteByte(rest[i])
-			}
-		}
-		if !closed {
-			return j, fmt.Errorf("sasl.jaas.config: the value of %s has no closing quote", key)
-		}
-		j.Options[key], rest = b.String(), rest[i:]
-	}
-	if strings.TrimSpace(rest) != "" {
-		return j, fmt.Errorf("sasl.jaas.config: %q is not understood: write KEY=\"VALUE\"", strings.TrimSpace(rest))
-	}
-	return j, nil
 }
