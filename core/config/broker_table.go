@@ -62,7 +62,10 @@ var unsupported = []struct{ prefix, why string }{
 	{"controller.quota", noQuotas},
 	{"controller.", "the controllers talk Raft, not Kafka's quorum protocol"},
 	{"create.topic.policy", noPlugins},
+	{"delete.records.purgatory", noPurge},
 	{"delegation.", noSecurity},
+	{"early.start", "all listeners open together, when the metadata is there"},
+	{"fetch.purgatory", noPurge},
 	{"follower.fetch", noTiering},
 	{"follower.replication", noReplication},
 	{"group.coordinator", "the group coordinator has no such part"},
@@ -70,21 +73,30 @@ var unsupported = []struct{ prefix, why string }{
 	{"group.streams", "there are no streams groups"},
 	{"kafka.metrics", "metrics are served on the admin listener"},
 	{"leader.", noReplication},
+	{"log.cleaner.threads", "each log directory has one thread that compacts"},
 	{"log.cleaner.io", "the cleaner is not throttled"},
+	{"log.flush.start", "start offsets are checkpointed with log.flush.offset.checkpoint.interval.ms"},
 	{"log.local", noTiering},
+	{"metadata.log.max.snapshot", noMetadataAge},
+	{"metadata.log.segment.ms", noMetadataAge},
+	{"metadata.max", noMetadataAge},
 	{"metric", "metrics are served on the admin listener"},
 	{"num.io", noPools},
 	{"num.network", noPools},
 	{"num.replica.alter", noMoves},
 	{"num.replica", noReplication},
 	{"principal.", noSecurity},
+	{"producer.purgatory", noPurge},
+	{"queued.max.requests", "requests that wait are bounded by their bytes, see queued.max.request.bytes"},
 	{"quota.", noQuotas},
 	{"remote.", noTiering},
 	{"replica.alter", noMoves},
 	{"replica", noReplication},
+	{"request.timeout", noRequests},
 	{"sasl.", noSecurity},
 	{"security.", noSecurity},
 	{"share.", "there are no share groups"},
+	{"socket.connection", noRequests},
 	{"ssl.", noSecurity},
 	{"telemetry.", "clients' telemetry is not collected"},
 	{"transaction.state.log.load", "the log is read in pieces of one size"},
@@ -92,6 +104,9 @@ var unsupported = []struct{ prefix, why string }{
 }
 
 const (
+	noPurge       = "a request that is answered leaves the waiting ones at once"
+	noRequests    = "the broker makes no requests to other brokers"
+	noMetadataAge = "the metadata log is bounded by its size, see metadata.log.max.record.bytes.between.snapshots"
 	noPlugins     = "the broker has no policy plugins"
 	noMoves       = "each move between directories has its own thread, and a throttle is not averaged over windows"
 	noReplication = "partitions are not replicated"
