@@ -34,8 +34,8 @@ func TestTheRegistrysConnectionHasConfluentsNamesToo(t *testing.T) {
 	}
 }
 
-// TestTheFilesOfTheFourServersAreTaken has the keys and values that Kafka, Connect and Confluent's registry are shipped with, in their format.
-func TestTheFilesOfTheFourServersAreTaken(t *testing.T) {
+// TestTheFilesOfKafkaConnectAndTheRegistryAreTaken has the keys and values that Kafka, Connect and Confluent's registry are shipped with, in their format.
+func TestTheFilesOfKafkaConnectAndTheRegistryAreTaken(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		p := filepath.Join(dir, name)

@@ -113,14 +113,14 @@ func (n *Node) startBroker(ctx context.Context, launch launcher, stops *[]func()
 	if dir == "" {
 		dir = filepath.Join(n.cfg.DataDir, "metadata")
 	}
-	log := loglevel.NewSwitch(n.log.Handler())
-	q, err := quorum.Open(quorum.Config{NodeID: bc.NodeID, Dir: dir, Bootstrap: broker.BootstrapRecords(), Logger: log.Logger().With("role", "controller"),
+	level := loglevel.NewSwitch(n.log.Handler()) // of both, which are one server to Kafka's tools
+	q, err := quorum.Open(quorum.Config{NodeID: bc.NodeID, Dir: dir, Bootstrap: broker.BootstrapRecords(), Logger: level.Logger().With("role", "controller"),
 		ElectionTimeout: bc.ElectionTimeout, SnapshotBytes: bc.MetadataSnapshotBytes, SegmentBytes: bc.MetadataSegmentBytes})
 	if err != nil {
 		return nil, withRemedy(err)
 	}
 	launch("controller", q.Run)
-	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Log: log, Registerer: n.metrics, Pattern: javaPattern})
+	b, err := broker.New(broker.Config{Core: bc, Quorum: q, Log: level, Registerer: n.metrics, Pattern: javaPattern})
 	if err != nil {
 		return nil, err
 	}

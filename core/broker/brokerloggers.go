@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -47,8 +48,8 @@ func (b *Broker) alterLoggers(a metadata.AlterConfig, validateOnly bool) error {
 	}
 	for _, op := range a.Ops {
 		level, _ := loglevel.Parse(*op.Value)
+		b.log.Info("the level of the log changes", "level", *op.Value) // before: the log may be silent after
 		b.level.Set(level)
-		b.log.Info("the level of the log was changed", "level", *op.Value)
 	}
 	return nil
 }
@@ -70,7 +71,8 @@ func checkLoggerOp(op metadata.ConfigOp) error {
 	case op.Op == metadata.OpDelete:
 		return refused(kerr.InvalidRequest, "Removing the log level of the root logger is not allowed")
 	case !slices.Contains(loggerLevels, *op.Value):
-		return refused(kerr.InvalidConfig, "Cannot set the log level of %s to %s as it is not a supported log level. Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN", op.Key, *op.Value)
+		return refused(kerr.InvalidConfig, "Cannot set the log level of %s to %s as it is not a supported log level. Valid log levels are %s",
+			op.Key, *op.Value, strings.Join(loggerLevels, ", "))
 	}
 	return nil
 }

@@ -185,22 +185,22 @@ func (b *Broker) incrementalAlterConfigs(c call, req *kmsg.IncrementalAlterConfi
 			keys = append(keys, cfg.Name)
 			a.Ops = append(a.Ops, metadata.ConfigOp{Key: cfg.Name, Value: cfg.Value, Op: metadata.AlterOp(cfg.Op)})
 		}
-		if a.Resource.Type == metadata.BrokerLoggerResource {
-			if !again[resourceKey(q.ResourceType, q.ResourceName)] {
-				if err := b.alterLoggers(a, req.ValidateOnly); err != nil {
-					errs[a.Resource] = err
-				}
-				continue
+		var err error
+		loggers := a.Resource.Type == metadata.BrokerLoggerResource // no matter of the metadata
+		switch {
+		case loggers && again[resourceKey(q.ResourceType, q.ResourceName)]:
+			err = metadata.ErrRepeated
+		case loggers:
+			err = b.alterLoggers(a, req.ValidateOnly)
+		default:
+			if err = b.unalterable(a.Resource); err == nil {
+				err = b.checkStores(a.Resource, keys, b.altered(a.Resource, a.Ops))
 			}
-			errs[a.Resource] = &metadata.Error{Code: kerr.InvalidRequest.Code, Message: "Each resource must appear at most once."}
-			continue
-		}
-		err := b.unalterable(a.Resource)
-		if err == nil {
-			err = b.checkStores(a.Resource, keys, b.altered(a.Resource, a.Ops))
 		}
 		if err != nil {
 			errs[a.Resource] = err
+		}
+		if err != nil || loggers {
 			continue
 		}
 		alter, resources = append(alter, a), append(resources, a.Resource)

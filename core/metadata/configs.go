@@ -73,7 +73,7 @@ func IncrementalAlterConfigs(im *Image, rules Rules, alter []AlterConfig) ([]Rec
 	for _, a := range alter {
 		res := AlterConfigResult{Resource: a.Resource}
 		if count[a.Resource] > 1 {
-			res.Err = refuse(kerr.InvalidRequest, "Each resource must appear at most once.")
+			res.Err = ErrRepeated
 		} else {
 			var rs []Record
 			if rs, res.Err = incrementalAlter(im, &rules, a); res.Err == nil {
@@ -84,6 +84,9 @@ func IncrementalAlterConfigs(im *Image, rules Rules, alter []AlterConfig) ([]Rec
 	}
 	return records, results
 }
+
+// ErrRepeated refuses a resource that a request names more than once.
+var ErrRepeated = refuse(kerr.InvalidRequest, "Each resource must appear at most once.")
 
 // CheckOps refuses operations that no resource takes: two for one key, and those that need a value and have none.
 func CheckOps(ops []ConfigOp) *Error {
@@ -189,7 +192,7 @@ func AlterConfigs(im *Image, rules Rules, replace []ReplaceConfig) ([]Record, []
 	for _, r := range replace {
 		res := AlterConfigResult{Resource: r.Resource}
 		if count[r.Resource] > 1 {
-			res.Err = refuse(kerr.InvalidRequest, "Each resource must appear at most once.")
+			res.Err = ErrRepeated
 		} else {
 			var rs []Record
 			if rs, res.Err = replaceConfig(im, &rules, r); res.Err == nil {
