@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 )
 
 // maxFile bounds a properties file.
@@ -134,18 +137,31 @@ func unescape(s string) (string, error) {
 		case 'f':
 			b.WriteByte('\f')
 		case 'u':
-			if i+4 >= len(s) {
-				return "", fmt.Errorf(`\u needs four hexadecimal digits`)
+			unit, err := codeUnit(s[i+1:])
+			if err != nil {
+				return "", err
 			}
-			var r rune
-			if _, err := fmt.Sscanf(s[i+1:i+5], "%04x", &r); err != nil {
-				return "", fmt.Errorf(`\u needs four hexadecimal digits, not %q`, s[i+1:i+5])
-			}
-			b.WriteRune(r)
 			i += 4
+			if low, err := codeUnit(strings.TrimPrefix(s[i+1:], `\u`)); err == nil && strings.HasPrefix(s[i+1:], `\u`) {
+				if pair := utf16.DecodeRune(unit, low); pair != unicode.ReplacementChar { // a character that Java writes as two
+					unit = pair
+					i += 6
+				}
+			}
+			b.WriteRune(unit)
 		default:
 			b.WriteByte(s[i])
 		}
 	}
 	return b.String(), nil
+}
+
+// codeUnit reads the four hexadecimal digits that s begins with.
+func codeUnit(s string) (rune, error) {
+	digits := s[:min(len(s), 4)]
+	n, err := strconv.ParseUint(digits, 16, 16)
+	if err != nil || len(digits) < 4 {
+		return 0, fmt.Errorf(`\u needs four hexadecimal digits, not %q`, digits)
+	}
+	return rune(n), nil
 }
