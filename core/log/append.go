@@ -223,7 +223,7 @@ func (l *Log) needActive() error {
 		}
 		s.firstTs, s.firstOK = batch.Batch(h[:]).MaxTimestamp(), true
 	}
-	l.activeFile, l.indexStale = f, true
+	l.activeFile, l.indexStale, s.cleanTo = f, true, s.size.Load()
 	return nil
 }
 

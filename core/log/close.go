@@ -140,7 +140,7 @@ func (c *closing) settleRecords(s *settlement) {
 		s.written(df)
 	}
 	if l.activeDirty {
-		s.written(dirtyFile{l.active, l.activeFile})
+		s.written(dirtyFile{s: l.active, f: l.activeFile})
 	}
 	if l.newFile {
 		s.dir(l.dirPath())

@@ -105,7 +105,7 @@ type crashWorld struct {
 }
 
 func (w *crashWorld) open() error {
-	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16, treeSyncFrom: 1, groupFrom: 1, removeAtOnce: 100, removePause: 1, room: smallRoom, settling: w.fs.settle})
+	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16, treeSyncFrom: 1, groupFrom: 1, removeAtOnce: 100, removePause: 1, room: smallRoom, writeOut: smallWriteOut, settling: w.fs.settle})
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,8 @@ func (f osFile) Sync() error { return fdatasync(f.File) }
 
 func (f osFile) Reserve(from, to int64) error { return reserve(f.File, from, to) }
 
+func (f osFile) WriteOut(from, to int64) error { return writeOut(f.File, from, to) }
+
 func (f osFile) Free() int64 { return freeAhead(f.File) }
 
 func (f osFile) Size() (int64, error) {

@@ -63,6 +63,19 @@ func reserve(f *os.File, from, to int64) error {
 	return os.NewSyscallError("fallocate", err)
 }
 
+// writeOut writes a part of a file to the disk. Where that is refused, Sync is all that there is.
+func writeOut(f *os.File, from, to int64) error {
+	const all = unix.SYNC_FILE_RANGE_WAIT_BEFORE | unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+	var err error = syscall.EINTR
+	for errors.Is(err, syscall.EINTR) {
+		err = unix.SyncFileRange(int(f.Fd()), from, to-from, all)
+	}
+	if errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+		return nil
+	}
+	return os.NewSyscallError("sync_file_range", err)
+}
+
 // freeAhead is what is left on ext4, where reserving blocks ahead was measured to pay; XFS does so by itself.
 func freeAhead(f *os.File) int64 {
 	var st unix.Statfs_t

@@ -450,7 +450,7 @@ func (l *Log) seal(old *segment) error {
 	}
 	switch {
 	case l.activeDirty:
-		l.dirtySealed = append(l.dirtySealed, dirtyFile{old, l.activeFile})
+		l.dirtySealed = append(l.dirtySealed, dirtyFile{s: old, f: l.activeFile})
 	case l.activeFile != nil:
 		old.unpin()
 	}

@@ -42,6 +42,7 @@ type Options struct {
 	removeAtOnce int64             // removeAtOnce; tests set it
 	removePause  time.Duration     // removePause; tests set it
 	room         roomRules         // defaultRoom; tests set it
+	writeOut     writeOutRules     // defaultWriteOut; tests set it
 	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
 	// OnFail is told, on a goroutine of its own, that a directory has failed.
@@ -89,6 +90,9 @@ func (o *Options) setDefaults() {
 	def(&o.removePause, removePause)
 	if o.room == (roomRules{}) {
 		o.room = defaultRoom
+	}
+	if o.writeOut == (writeOutRules{}) {
+		o.writeOut = defaultWriteOut
 	}
 	if o.treeSyncFrom <= 0 {
 		o.treeSyncFrom = treeSyncFrom

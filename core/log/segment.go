@@ -51,6 +51,7 @@ type segment struct {
 	// Guarded by Log.mu: up to where there is room on the disk or none to be had (0: not known), and whether blocks may be reserved behind the end.
 	room     int64
 	reserved bool
+	cleanTo  int64 // also Log.mu's: up to where a sync has been over the file, or more after it was cut; see writeOutRules
 
 	// aborts is what is known of the transaction index: 0 nothing, 1 that there is none, 2 that there may be one.
 	aborts atomic.Int32

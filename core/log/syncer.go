@@ -149,8 +149,9 @@ func (s *syncer) stop() {
 
 // dirtyFile is a segment with bytes that were not synced.
 type dirtyFile struct {
-	s *segment
-	f File
+	s        *segment
+	f        File
+	from, to int64 // where they are, set by beginSync
 }
 
 // syncRun is a sync of a log, between its beginning and its end.
@@ -160,7 +161,8 @@ type syncRun struct {
 	lane               int   // of l.turns
 	held               bool  // the caller holds the syncs: it took no lane
 	files              []dirtyFile
-	sealed             int // of files, the first ones
+	sealed             int  // of files, the first ones
+	spared             bool // the active segment is left out
 	newFile, newFolder bool
 }
 
@@ -264,18 +266,23 @@ func (l *Log) beginSync(held bool) (r syncRun, ok bool, err error) {
 		l.queued.Store(false) // from here on, appends queue the log again
 	}
 	r.target = l.end.Load()
+	if !held && l.sparesActive() {
+		r.spared, r.target = true, l.active.base
+	}
 	r.files = append(l.syncing[r.lane][:0], l.dirtySealed...)
 	r.sealed = len(r.files)
 	l.dirtySealed, l.newFile, l.newFolder = l.dirtySealed[:0], false, false
-	if l.activeDirty {
-		r.files = append(r.files, dirtyFile{l.active, f})
+	if l.activeDirty && !r.spared {
+		r.files = append(r.files, dirtyFile{s: l.active, f: f})
 		l.activeDirty = false
 	}
 	l.syncing[r.lane] = r.files
-	for _, df := range r.files {
+	for i := range r.files {
+		df := &r.files[i]
 		df.s.hold()
+		df.from, df.to = df.s.cleanTo, df.s.size.Load()
 	}
-	l.unflushed = 0
+	l.unflushed = l.end.Load() - r.target
 	return r, true, nil
 }
 
@@ -289,8 +296,13 @@ func (l *Log) plain() *segment {
 
 // syncFiles syncs one file after the other.
 func (l *Log) syncFiles(r *syncRun) error {
-	for _, df := range r.files {
-		if err := df.f.Sync(); err != nil {
+	for i := range r.files {
+		df := &r.files[i]
+		err := df.writeOut(l.d.opts.writeOut)
+		if err == nil {
+			err = df.f.Sync()
+		}
+		if err != nil {
 			return fmt.Errorf("sync %s: %w", df.s.path(suffixLog), err)
 		}
 	}
@@ -313,7 +325,6 @@ func (l *Log) endSync(r *syncRun, err error) error {
 			df.s.unpin()
 		}
 	}
-	clear(r.files)
 	if err != nil {
 		err = l.d.broken(err) // a sync that found the disk full has lost what it was to write
 		l.wakeAll(err)
@@ -327,12 +338,18 @@ func (l *Log) endSync(r *syncRun, err error) error {
 	again := !r.held && l.nextTurn()
 	advanced := false
 	if err == nil { // truncations keep syncs off: what was synced is still there
-		l.lastFlush = l.d.nowMs()
+		if !r.spared {
+			l.lastFlush = l.d.nowMs()
+		}
+		for _, df := range r.files {
+			df.s.cleanTo = max(df.s.cleanTo, df.to)
+		}
 		if advanced = r.target > l.synced.Load(); advanced {
 			l.synced.Store(r.target)
 		}
 		l.unpinCrowded()
 	}
+	clear(r.files)
 	l.mu.Unlock()
 	if again {
 		l.d.syncer.push(l)
