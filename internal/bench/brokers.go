@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/moldau-io/moldau/internal/servers"
 )
 
@@ -23,6 +25,7 @@ type side struct {
 	pid                     int
 	config                  map[string]*string // of the topics
 	slow                    bool               // one fsync a batch: a tenth of the records
+	synced                  bool               // all topics are, without a config of theirs
 }
 
 // cell is a kind of load.
@@ -65,7 +68,7 @@ func (b *bench) brokers(ctx context.Context) error {
 			return err
 		}
 		name := map[string]string{"fsync": "fsync before ack", "os": "os (no fsync)"}[mode]
-		sides = append(sides, side{system: "moldau", mode: name, bootstrap: h.Endpoints.Kafka, pid: h.PID()})
+		sides = append(sides, side{system: "moldau", mode: name, bootstrap: h.Endpoints.Kafka, pid: h.PID(), synced: mode == "fsync"})
 	}
 	sides = append(sides,
 		side{system: kafkaName, mode: "no fsync (default)", bootstrap: kafka.Bootstrap, pid: kafka.PID()},
@@ -128,6 +131,12 @@ func (b *bench) brokers(ctx context.Context) error {
 		step("round %d: end to end", round+1)
 		if err := turn(func(s side) error { return m.endToEnd(ctx, s) }); err != nil {
 			return err
+		}
+		if b.only == "" || b.only == "fixed" {
+			step("round %d: a synced topic beside one that is not", round+1)
+			if err := turn(func(s side) error { return m.beside(ctx, s) }); err != nil {
+				return err
+			}
 		}
 	}
 	for _, s := range sides[:3] {
@@ -359,6 +368,43 @@ func (m *matrix) fixed(ctx context.Context, s side, c cell) error {
 		return err
 	}
 	m.b.rep.add(what+"lean client, p99", s.system, s.mode, "ms", r.Latency.P99)
+	return nil
+}
+
+// beside measures a topic of which each acknowledgement waits for a sync, 5 MB/s, while another one, which nobody wants synced, takes 244 MB/s: its full segments
+// go to the same disk.
+func (m *matrix) beside(ctx context.Context, s side) error {
+	if s.slow || s.synced { // the other topic would be synced as well
+		return nil
+	}
+	one, loud, quiet := "1", m.b.unique("loud"), m.b.unique("quiet")
+	remove, err := m.newTopic(ctx, s, loud, 1)
+	if err != nil {
+		return err
+	}
+	defer remove()
+	s.config = map[string]*string{"flush.messages": &one}
+	if remove, err = m.newTopic(ctx, s, quiet, 1); err != nil {
+		return err
+	}
+	defer remove()
+	if err := m.memory.ready(); err != nil {
+		return err
+	}
+	var r leanResult
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		_, err := m.moldau(ctx, "produce", s, "--topic", loud, "--duration", "16s", "--record-size", "1024", "--throughput", "238281")
+		return err
+	})
+	g.Go(func() (err error) {
+		r, err = m.moldau(ctx, "produce", s, "--topic", quiet, "--warmup", "2s", "--duration", "12s", "--record-size", "1024", "--batch-size", "16384", "--throughput", "4883")
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	m.b.rep.add("5 MB/s with flush.messages=1 beside 244 MB/s without, 1 KiB, 1 partition each, lean client, p99", s.system, s.mode, "ms", r.Latency.P99)
 	return nil
 }
 
