@@ -142,8 +142,9 @@ func unescape(s string) (string, error) {
 				return "", err
 			}
 			i += 4
-			if low, err := codeUnit(strings.TrimPrefix(s[i+1:], `\u`)); err == nil && strings.HasPrefix(s[i+1:], `\u`) {
-				if pair := utf16.DecodeRune(unit, low); pair != unicode.ReplacementChar { // a character that Java writes as two
+			if next, ok := strings.CutPrefix(s[i+1:], `\u`); ok {
+				low, err := codeUnit(next)                                                              // when it is none, its own turn tells
+				if pair := utf16.DecodeRune(unit, low); err == nil && pair != unicode.ReplacementChar { // a character that Java writes as two
 					unit = pair
 					i += 6
 				}
