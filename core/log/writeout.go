@@ -4,7 +4,7 @@ import "fmt"
 
 // What is written to the page cache and synced much later, as mode os does with a whole segment when it is full, is a gigabyte that goes to the disk at
 // once. Whatever else wants the disk waits behind it meanwhile: syncs of other partitions, and whoever has blocks reserved (see roomRules), which
-// is a step of the file system's journal, with the log's lock held. A synced topic of 5 MB/s beside one of 244 MB/s in mode os had a p99 of 520 to 670 ms,
+// changes what the file system is just writing about itself, with the log's lock held. A synced topic of 5 MB/s beside one of 244 MB/s in mode os had a p99 of 520 to 670 ms,
 // and has 16 to 19 since a sync that has much to write writes it out bit by bit first. docs/benchmarks.md has more.
 //
 // Writing out makes nothing durable. It is followed by a sync in any case, which has little to do then; that is why it is no matter what of the file
@@ -14,7 +14,7 @@ type writeOutRules struct {
 	atOnce int64 // how many bytes are on their way at a time
 }
 
-// defaultWriteOut leaves what goes with fsync alone, which never has so many bytes; 8 MiB are some milliseconds of a disk that is not slow.
+// defaultWriteOut leaves alone what is synced as it comes: some MiB at most in all loads that were watched. 8 MiB are some milliseconds of a disk that is not slow.
 var defaultWriteOut = writeOutRules{from: 64 << 20, atOnce: 8 << 20}
 
 // outWriter is a File that can have a part of it written to the disk.
