@@ -83,5 +83,6 @@ func (b *Broker) openDirs(opts log.Options) (*log.Dirs, error) {
 	}
 	ds.Cordon(b.cfg.Core.CordonedLogDirs)
 	ds.SetMoveRate(b.cfg.Core.MoveBytesPerSecond)
+	ds.SetCleanerRate(b.cfg.Core.LogCleanerMaxBytesPerSecond)
 	return ds, nil
 }

@@ -89,7 +89,7 @@ func TestLimitsOfConnectionsChangeAtRunTime(t *testing.T) {
 	}
 }
 
-func TestTheCleanersBackoffChangesAtRunTime(t *testing.T) {
+func TestTheCleanersBackoffAndRateChangeAtRunTime(t *testing.T) {
 	c := brokertest.Start(t, brokertest.With("log.cleaner.backoff.ms", "3600000"))
 	c.CreateTopic(t, "keyed", 1, "cleanup.policy", "compact", "min.cleanable.dirty.ratio", "0.01", "segment.ms", "1", "segment.bytes", "1048576")
 	cl := c.Client(t, kgo.ProducerLinger(0))
@@ -112,8 +112,11 @@ func TestTheCleanersBackoffChangesAtRunTime(t *testing.T) {
 		}
 	}
 	require.Equal(t, 10, kept())
-	short := "20"
+	short, none, much := "20", "0", "1e9"
+	alterBroker(t, c, "log.cleaner.io.max.bytes.per.second", &none)
 	alterBroker(t, c, "log.cleaner.backoff.ms", &short)
+	require.Never(t, func() bool { return kept() < 10 }, 300*time.Millisecond, 50*time.Millisecond, "compaction stands still")
+	alterBroker(t, c, "log.cleaner.io.max.bytes.per.second", &much)
 	require.Eventually(t, func() bool { return kept() <= 2 }, 20*time.Second, 50*time.Millisecond)
 }
 
@@ -131,6 +134,14 @@ func TestBrokerPropertiesAreRefusedAtRunTimeAsKafkaDoes(t *testing.T) {
 		{"producer.id.expiration.ms", "0", "Invalid value 0 for configuration producer.id.expiration.ms: Value must be at least 1"},
 		{"log.cleaner.backoff.ms", "-1", "Invalid value -1 for configuration log.cleaner.backoff.ms: Value must be at least 0"},
 		{"log.cleaner.dedupe.buffer.size", "1048576", "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."},
+		{"log.cleaner.threads", "-1", "Invalid value -1 for configuration log.cleaner.threads: Value must be at least 0"},
+		{"log.cleaner.threads", "0", "Invalid value 0 for configuration log.cleaner.threads: Value must be at least 1"}, // where Kafka says "/ by zero"
+		{"log.cleaner.threads", "128", "requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."},
+		{"log.cleaner.threads", "x", "Invalid value x for configuration log.cleaner.threads: Not a number of type INT"},
+		{"log.cleaner.io.max.bytes.per.second", "abc", "Invalid value abc for configuration log.cleaner.io.max.bytes.per.second: Not a number of type DOUBLE"},
+		{"log.cleaner.io.max.bytes.per.second", "-1", ""},
+		{"log.cleaner.io.max.bytes.per.second", "1e6", ""},
+		{"log.cleaner.threads", "2", ""},
 		{"log.cleaner.dedupe.buffer.size", "abc", "Invalid value abc for configuration log.cleaner.dedupe.buffer.size: Not a number of type LONG"},
 		{"num.recovery.threads.per.data.dir", "0", "Invalid value 0 for configuration num.recovery.threads.per.data.dir: Value must be at least 1"},
 		{"log.roll.ms", "-2", "requirement failed: log.roll.ms must be greater than or equal to 1"},

@@ -38,7 +38,7 @@ seconds, a few bytes for all of its partitions, so that a failure is noticed wit
 ## Configurations of brokers that change at run time
 
 For one broker or, where the second column says so, as the default of all. Those of topics are their defaults and are followed at once.
-Differences to Apache Kafka 4.3.1: ` + "`num.recovery.threads.per.data.dir`" + ` counts from the next start and is not bound to twice or half of its value; a negative
+Differences to Apache Kafka 4.3.1: ` + "`num.recovery.threads.per.data.dir`" + ` counts from the next start and, as ` + "`log.cleaner.threads`" + `, is not bound to twice or half of its value; a negative
 ` + "`log.flush.interval.ms`" + ` is refused. What Kafka can change and is not here is refused by name.
 
 | configuration | default of all | what for |

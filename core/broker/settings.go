@@ -100,7 +100,7 @@ func settingsOf(c *config.Broker) settings {
 	s.logOptions = log.Options{
 		ProducerIDExpiration: c.ProducerIDExpiration, RecoveryThreads: int(c.RecoveryThreads),
 		RetentionInterval: c.LogRetentionCheckInterval, CheckpointInterval: c.LogCheckpointInterval,
-		CleanerBackoff: c.LogCleanerBackoff, CleanerBufferBytes: c.LogCleanerDedupeBufferSize, DisableCleaner: !c.LogCleanerEnable,
+		CleanerBackoff: c.LogCleanerBackoff, CleanerBufferBytes: c.LogCleanerDedupeBufferSize, CleanerThreads: int(c.LogCleanerThreads), DisableCleaner: !c.LogCleanerEnable,
 	}
 	if d, err := log.ParseDurability(c.Durability); err == nil {
 		s.logOptions.Durability = d

@@ -114,7 +114,10 @@ type Broker struct {
 	LogCleanerEnable           bool          `config:"log.cleaner.enable"`
 	LogCleanerBackoff          time.Duration `config:"log.cleaner.backoff.ms"`
 	LogCleanerDedupeBufferSize int64         `config:"log.cleaner.dedupe.buffer.size"`
-	RecoveryThreads            int32         `config:"num.recovery.threads.per.data.dir"`
+	LogCleanerThreads          int32         `config:"log.cleaner.threads"`
+	// LogCleanerMaxBytesPerSecond is no bound when it is negative or no number.
+	LogCleanerMaxBytesPerSecond float64 `config:"log.cleaner.io.max.bytes.per.second"`
+	RecoveryThreads             int32   `config:"num.recovery.threads.per.data.dir"`
 	// Durability is log.durability: "fsync" or "os".
 	Durability string `config:"log.durability"`
 

@@ -188,6 +188,10 @@ func TestBrokerMistakesAreNamed(t *testing.T) {
 		{map[string]string{"listeners": "SASL_PLAINTEXT://127.0.0.1:1", "sasl.enabled.mechanisms": "PLAIN", "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-256"}, []string{"must be included in sasl.enabled.mechanisms"}},
 		{map[string]string{"security.inter.broker.protocol": "SSL"}, []string{"no listener has that protocol"}},
 		{map[string]string{"log.cleaner.min.compaction.lag.ms": "9", "log.cleaner.max.compaction.lag.ms": "8"}, []string{"min.compaction.lag.ms (9) > max.compaction.lag.ms (8)"}},
+		{map[string]string{"log.cleaner.threads": "0"}, []string{"Invalid value 0 for configuration log.cleaner.threads: Value must be at least 1"}}, // where Kafka says "/ by zero"
+		{map[string]string{"log.cleaner.threads": "3", "log.cleaner.dedupe.buffer.size": "3145728"}, []string{"log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread"}},
+		{map[string]string{"log.cleaner.dedupe.buffer.size": "1048576"}, []string{"log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread"}},
+		{map[string]string{"log.cleaner.io.buffer.size": "1000"}, []string{"log.cleaner.io.buffer.size", "in pieces of one size"}},
 	} {
 		_, err := ParseBroker(c.in)
 		for _, w := range c.want {
@@ -250,6 +254,14 @@ func TestKafkasOwnFileIsTaken(t *testing.T) {
 		_, err := ParseBroker(map[string]string{name: value})
 		require.EqualError(t, err, "Invalid value 0 for configuration "+name+": Value must be at least 1")
 	}
+}
+
+func TestTheCleanersPropertiesAreTaken(t *testing.T) {
+	b, err := ParseBroker(map[string]string{"log.cleaner.threads": "3", "log.cleaner.dedupe.buffer.size": "3145731", "log.cleaner.io.max.bytes.per.second": "1e6"})
+	require.NoError(t, err)
+	require.Equal(t, []any{int32(3), int64(3145731), 1e6}, []any{b.LogCleanerThreads, b.LogCleanerDedupeBufferSize, b.LogCleanerMaxBytesPerSecond})
+	_, err = ParseBroker(map[string]string{"log.cleaner.enable": "false", "log.cleaner.dedupe.buffer.size": "0"})
+	require.NoError(t, err, "nobody needs it")
 }
 
 func TestBrokerListeners(t *testing.T) {

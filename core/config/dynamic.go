@@ -19,6 +19,8 @@ const (
 	assignmentInterval = "group.consumer.assignment.interval.ms"
 	cordonedDirs       = "cordoned.log.dirs"
 	dedupeBuffer       = "log.cleaner.dedupe.buffer.size"
+	cleanerThreads     = "log.cleaner.threads"
+	cleanerThrottle    = "log.cleaner.io.max.bytes.per.second"
 	perIPOverrides     = "max.connections.per.ip.overrides"
 )
 
@@ -73,6 +75,12 @@ func checkNumbers(b *Broker, set map[string]string, dynamic bool) error {
 			}
 		}
 	}
+	if has(cleanerThreads) && b.LogCleanerThreads < 1 {
+		return invalid("Invalid value 0 for configuration log.cleaner.threads: Value must be at least 1") // Kafka divides by it
+	}
+	if (has(dedupeBuffer) || has(cleanerThreads)) && b.LogCleanerEnable && b.LogCleanerDedupeBufferSize/int64(max(b.LogCleanerThreads, 1)) <= 1<<20 {
+		return invalid("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
+	}
 	if !dynamic {
 		return nil
 	}
@@ -83,9 +91,6 @@ func checkNumbers(b *Broker, set map[string]string, dynamic bool) error {
 		if has(zero.key) && zero.value == 0 {
 			return noLimit(zero.key)
 		}
-	}
-	if has(dedupeBuffer) && b.LogCleanerEnable && b.LogCleanerDedupeBufferSize <= 1<<20 {
-		return invalid("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/moldau-io/moldau/core/log/batch"
 )
@@ -34,50 +35,58 @@ import (
 // The directory is synced after each. Readers keep the files that they have open, and look the segment up again when it was
 // replaced under them.
 
-// compactDue compacts the logs that are dirty enough, dirtiest first. One that holds what cannot be read is compacted no more until it is
-// opened again, as in Kafka: reading it up to there each time would bring nothing. Retention, appends and reads of the rest go on.
+// compactDue compacts the logs that are dirty enough, dirtiest first, one after the other.
 func (d *Dir) compactDue(ctx context.Context) error {
-	type candidate struct {
-		l     *Log
-		ratio float64
-	}
-	var due []candidate
-	var err error
-	note := func(l *Log, lerr error) {
-		switch {
-		case lerr == nil || errors.Is(lerr, ErrClosed):
-		case errors.Is(lerr, batch.ErrCorrupt) || errors.Is(lerr, batch.ErrShort) || errors.Is(lerr, batch.ErrMagic):
-			l.uncleanable.Store(true)
-			err = errors.Join(err, fmt.Errorf("%w; it is not compacted again before the next start", lerr))
-		default:
-			err = errors.Join(err, lerr)
+	due, err := d.dueLogs()
+	for _, c := range due {
+		if ctx.Err() != nil {
+			break
 		}
+		err = errors.Join(err, c.l.compactDue(ctx))
 	}
+	if len(due) > 0 {
+		err = errors.Join(err, d.checkpointCleaner())
+	}
+	return err
+}
+
+// dueLogs are the logs that are dirty enough, dirtiest first. Those that are being compacted are not among them.
+func (d *Dir) dueLogs() (due []dueLog, err error) {
 	for _, l := range d.list() {
 		if !l.config().Compact || !l.configured.Load() || l.uncleanable.Load() {
 			continue
 		}
 		ratio, must, lerr := l.dirtiness()
 		if lerr != nil {
-			note(l, fmt.Errorf("compact %s: %w", l.id, lerr))
+			err = errors.Join(err, l.unclean(fmt.Errorf("compact %s: %w", l.id, lerr)))
 			continue
 		}
 		if ratio > l.config().MinCleanableDirtyRatio || must && ratio > 0 {
-			due = append(due, candidate{l, ratio})
+			due = append(due, dueLog{l, ratio})
 		}
 	}
-	slices.SortStableFunc(due, func(a, b candidate) int { return cmp.Compare(b.ratio, a.ratio) })
-	for _, c := range due {
-		if ctx.Err() != nil {
-			break
-		}
-		note(c.l, c.l.Compact(ctx))
-		if c.l.passedBy.Swap(false) {
-			err = errors.Join(err, d.retainLogs(ctx, []*Log{c.l}))
-		}
+	sortDirtiest(due)
+	return due, err
+}
+
+// compactDue compacts a log, and gives retention the turn that it left to that.
+func (l *Log) compactDue(ctx context.Context) error {
+	err := l.unclean(l.Compact(ctx))
+	if l.passedBy.Swap(false) {
+		err = errors.Join(err, l.d.retainLogs(ctx, []*Log{l}))
 	}
-	if len(due) > 0 {
-		err = errors.Join(err, d.checkpointCleaner())
+	return err
+}
+
+// unclean says what is to be told of an error of compaction. A log that holds what cannot be read is compacted no more until it is opened again, as in
+// Kafka: reading it up to there each time would bring nothing. Retention, appends and reads of the rest go on.
+func (l *Log) unclean(err error) error {
+	switch {
+	case errors.Is(err, ErrClosed):
+		return nil
+	case errors.Is(err, batch.ErrCorrupt) || errors.Is(err, batch.ErrShort) || errors.Is(err, batch.ErrMagic):
+		l.uncleanable.Store(true)
+		return fmt.Errorf("%w; it is not compacted again before the next start", err)
 	}
 	return err
 }
@@ -171,7 +180,11 @@ func (l *Log) Compact(ctx context.Context) error {
 	if err != nil || len(segs) == 0 || l.list()[len(segs)].base <= from {
 		return err
 	}
-	c := &compaction{l: l, ctx: ctx, cfg: l.config(), now: l.d.nowMs(), keys: newOffsetMap(l.d.tuning.Load().CleanerBufferBytes)}
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	l.giveWay.Store(&giveUp)
+	defer l.giveWay.Store(nil)
+	c := &compaction{l: l, ctx: ctx, cfg: l.config(), now: l.d.nowMs(), keys: newOffsetMap(l.d.cleaner.share(l.d.tuning.Load().CleanerBufferBytes))}
 	if err := c.run(segs, from); errors.Is(err, errGaveWay) {
 		return nil
 	} else if err != nil {
@@ -198,6 +211,8 @@ type compaction struct {
 	builder batch.Builder
 
 	before, after int64 // bytes
+
+	spent, allowed int // bytes that were read and written since the pace was asked, and that may be until it is asked again
 }
 
 // lastBatch is what the producer state needs of a producer's last batch.
@@ -206,12 +221,24 @@ type lastBatch struct {
 	lastOffset int64 // of data; -1 when only a marker is known
 }
 
-// stopped is why to stop, if that is so. It is asked at each batch.
+// stopped is why to stop, if that is so.
 func (c *compaction) stopped() error {
 	if c.l.hasty.Load() > 0 {
 		return errGaveWay
 	}
 	return c.ctx.Err()
+}
+
+// spend counts what was read and written, waits when that was more than the cleaner's pace allows, and says why to stop if that is so. It is called
+// with each batch.
+func (c *compaction) spend(bytes int) (err error) {
+	if c.spent += bytes; c.spent > c.allowed {
+		p := c.l.d.cleaner.pace
+		p.copied(c.spent, time.Now())
+		c.spent = 0
+		c.allowed, err = p.wait(c.ctx)
+	}
+	return cmp.Or(c.stopped(), err)
 }
 
 func (c *compaction) run(segs []*segment, from int64) error {
@@ -260,8 +287,8 @@ func (c *compaction) buildKeys(segs []*segment, from int64) error {
 			continue
 		}
 		err := s.batches(func(b batch.Batch) (bool, error) {
-			if b.LastOffset() < from {
-				return true, c.stopped()
+			if err := c.spend(len(b)); err != nil || b.LastOffset() < from {
+				return err == nil, err
 			}
 			if !c.keys.room(int(b.RecordCount())) {
 				full = true
@@ -283,7 +310,7 @@ func (c *compaction) buildKeys(segs []*segment, from int64) error {
 			for {
 				rec, more := c.reader.Next()
 				if !more {
-					return true, errors.Join(c.reader.Err(), c.stopped())
+					return true, c.reader.Err()
 				}
 				if rec.Key != nil && rec.Offset >= from {
 					c.keys.put(rec.Key, rec.Offset)
@@ -366,7 +393,11 @@ func (c *compaction) clean(group []*segment) error {
 	for _, s := range group {
 		c.before += s.size.Load()
 		err := s.batches(func(b batch.Batch) (bool, error) {
-			return true, errors.Join(c.filter(w, b), c.stopped())
+			at := w.size
+			if err := c.filter(w, b); err != nil {
+				return false, err
+			}
+			return true, c.spend(len(b) + int(w.size-at))
 		})
 		if err != nil {
 			return err

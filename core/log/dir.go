@@ -40,6 +40,8 @@ type Dir struct {
 	tuning atomic.Pointer[Tuning]
 	tuned  chan struct{} // has room for one: the cleaner's backoff may have changed
 
+	cleaner *cleaner // shared with the other directories
+
 	failed  atomic.Pointer[error]
 	noSpace atomic.Bool // the last write found the disk full
 
@@ -112,7 +114,10 @@ func newDir(path string, opts Options) *Dir {
 		files: clock{limit: int64(opts.MaxOpenFiles)}, indexes: clock{limit: opts.IndexCacheBytes},
 	}
 	d.tuned = make(chan struct{}, 1)
-	d.tune(Tuning{opts.ProducerIDExpiration, opts.CleanerBackoff, opts.CleanerBufferBytes})
+	if d.cleaner = opts.cleaner; d.cleaner == nil {
+		d.cleaner = newCleaner()
+	}
+	d.tune(Tuning{opts.ProducerIDExpiration, opts.CleanerBackoff, opts.CleanerBufferBytes, opts.CleanerThreads})
 	d.brokerEpoch.Store(-1)
 	d.syncer = newSyncer(d)
 	return d
@@ -523,11 +528,7 @@ func (d *Dir) Run(ctx context.Context) error {
 		})
 	}
 	logged := func(what string, fn func(context.Context) error) func(context.Context) {
-		return func(ctx context.Context) {
-			if err := fn(ctx); err != nil && ctx.Err() == nil {
-				d.log.Error("housekeeping failed", "task", what, "err", err)
-			}
-		}
+		return func(ctx context.Context) { d.logFailure(ctx, what, fn(ctx)) }
 	}
 	every(d.opts.RetentionInterval, logged("retention", d.retain))
 	every(d.opts.CheckpointInterval, logged("checkpoint", func(context.Context) error { return d.checkpoint() }))
@@ -536,7 +537,16 @@ func (d *Dir) Run(ctx context.Context) error {
 	every(d.opts.ProbeInterval, logged("probe", func(context.Context) error { return d.probe() }))
 	every(d.opts.ProducerExpirationCheck, logged("producer expiration", d.expireProducers))
 	if !d.opts.DisableCleaner {
-		wg.Go(func() { d.compactRepeatedly(ctx, logged("compaction", d.compactDue)) })
+		wg.Go(func() {
+			d.compactRepeatedly(ctx, func(ctx context.Context) {
+				due, err := d.dueLogs()
+				d.logFailure(ctx, "compaction", err)
+				d.cleaner.offer(d, due)
+				for l, ok := d.cleaner.begin(); ok; l, ok = d.cleaner.begin() {
+					wg.Go(func() { d.cleaner.work(ctx, l) })
+				}
+			})
+		})
 	}
 	wg.Wait()
 	return nil

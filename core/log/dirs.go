@@ -28,13 +28,18 @@ type Dirs struct {
 	ctx      context.Context // of Run; moves end with it
 	cancel   context.CancelFunc
 	moving   sync.WaitGroup
-	pace     *movePace
+	pace     *pace // of moves
+	cleaner  *cleaner
 }
 
 // OpenDirs opens log directories. One that cannot be opened is offline; it is an error when all of them cannot, when one is locked by
 // another process, or when two are the same.
 func OpenDirs(paths []string, opts Options) (*Dirs, error) {
-	ds := &Dirs{opts: opts, cordoned: map[string]bool{}, prefer: map[topicPartition]string{}, lost: map[topicPartition]*Log{}, moves: map[topicPartition]*Move{}, pace: newMovePace()}
+	ds := &Dirs{cordoned: map[string]bool{}, prefer: map[topicPartition]string{}, lost: map[topicPartition]*Log{}, moves: map[topicPartition]*Move{}, pace: newPace()}
+	if opts.cleaner == nil {
+		opts.cleaner = newCleaner()
+	}
+	ds.opts, ds.cleaner = opts, opts.cleaner
 	ds.ctx, ds.cancel = context.WithCancel(context.Background())
 	ds.all = make([]*Dir, len(paths))
 	errs := make([]error, len(paths))

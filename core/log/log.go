@@ -1,6 +1,7 @@
 package log
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -78,9 +79,10 @@ type Log struct {
 	// cleanMu is held by the one that replaces or deletes segments: retention, compaction, truncation. Compaction may hold it for very
 	// long: who must not wait for that takes it with haste, or looks whether it is free.
 	cleanMu   sync.Mutex
-	hasty     atomic.Int32 // who wait for cleanMu in haste
-	passedBy  atomic.Bool  // retention did, because compaction was at it
-	dirtyFrom int64        // first offset that compaction has not seen; guarded by cleanMu
+	hasty     atomic.Int32                       // who wait for cleanMu in haste
+	giveWay   atomic.Pointer[context.CancelFunc] // of the compaction that holds cleanMu
+	passedBy  atomic.Bool                        // retention did, because compaction was at it
+	dirtyFrom int64                              // first offset that compaction has not seen; guarded by cleanMu
 
 	uncleanable atomic.Bool // compaction found what cannot be read
 }
@@ -119,6 +121,9 @@ func (l *Log) durability() Durability {
 // haste takes cleanMu. A compaction that holds it gives up.
 func (l *Log) haste() {
 	l.hasty.Add(1)
+	if stop := l.giveWay.Load(); stop != nil {
+		(*stop)()
+	}
 	l.cleanMu.Lock()
 	l.hasty.Add(-1)
 }

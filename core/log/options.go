@@ -27,7 +27,8 @@ type Options struct {
 	MaxOpenFiles         int           // files kept open for reading, 1024, and as many to be written to: more than that only until they are synced
 	IndexCacheBytes      int64         // memory for the indexes of sealed segments, 64 MiB
 	SyncWorkers          int           // files synced at the same time, 32; fewer where they can be synced together
-	CleanerBufferBytes   int64         // log.cleaner.dedupe.buffer.size, 128 MiB; bounds the memory of one compaction
+	CleanerBufferBytes   int64         // log.cleaner.dedupe.buffer.size, 128 MiB; bounds the memory of all compactions
+	CleanerThreads       int           // log.cleaner.threads, 1; logs compacted at the same time, of all directories
 
 	RetentionInterval        time.Duration // log.retention.check.interval.ms, 5 min
 	CheckpointInterval       time.Duration // log.flush.offset.checkpoint.interval.ms, 60 s
@@ -37,6 +38,7 @@ type Options struct {
 	DisableCleaner           bool          // log.cleaner.enable=false
 	MaxDecompressedBatchSize int           // bytes a client's batch may decompress to, batch.MaxDecompressed
 
+	cleaner      *cleaner          // of all directories; nil for one of its own
 	treeSyncFrom int               // treeSyncFrom; tests set it
 	groupFrom    int               // groupFrom; tests set it
 	removeAtOnce int64             // removeAtOnce; tests set it
@@ -99,6 +101,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.CleanerBufferBytes <= 0 {
 		o.CleanerBufferBytes = 128 << 20
+	}
+	if o.CleanerThreads <= 0 {
+		o.CleanerThreads = 1
 	}
 	def(&o.ProducerIDExpiration, 24*time.Hour)
 	def(&o.RetentionInterval, 5*time.Minute)

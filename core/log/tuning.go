@@ -9,7 +9,8 @@ import (
 type Tuning struct {
 	ProducerIDExpiration time.Duration // in effect with the next check
 	CleanerBackoff       time.Duration // at once
-	CleanerBufferBytes   int64         // of the next compaction
+	CleanerBufferBytes   int64         // of the next compactions
+	CleanerThreads       int           // fewer when a compaction ends, more with the next look at what is due
 }
 
 // Tune changes what can change while the directories are open.
@@ -20,9 +21,10 @@ func (ds *Dirs) Tune(t Tuning) {
 }
 
 func (d *Dir) tune(t Tuning) {
-	o := Options{ProducerIDExpiration: t.ProducerIDExpiration, CleanerBackoff: t.CleanerBackoff, CleanerBufferBytes: t.CleanerBufferBytes}
+	o := Options{ProducerIDExpiration: t.ProducerIDExpiration, CleanerBackoff: t.CleanerBackoff, CleanerBufferBytes: t.CleanerBufferBytes, CleanerThreads: t.CleanerThreads}
 	o.setDefaults()
-	t = Tuning{o.ProducerIDExpiration, o.CleanerBackoff, o.CleanerBufferBytes}
+	t = Tuning{o.ProducerIDExpiration, o.CleanerBackoff, o.CleanerBufferBytes, o.CleanerThreads}
+	d.cleaner.setThreads(t.CleanerThreads)
 	if old := d.tuning.Swap(&t); old != nil && old.CleanerBackoff != t.CleanerBackoff {
 		select {
 		case d.tuned <- struct{}{}:

@@ -50,6 +50,16 @@ func TestTheMemoryOfTheCleanerChangesWhileTheDirectoryIsOpen(t *testing.T) {
 	l.d.tune(Tuning{CleanerBufferBytes: 1})
 	require.NoError(t, l.Compact(context.Background()))
 	require.Less(t, l.dirtyFrom, l.EndOffset(), "not all keys fit")
+	const enough = 4096 * offsetSlotBytes * 3 / 2
+	l.d.tune(Tuning{CleanerBufferBytes: enough, CleanerThreads: 2})
+	l.dirtyFrom = 0
+	require.NoError(t, l.Compact(context.Background()))
+	require.Less(t, l.dirtyFrom, l.EndOffset(), "it is for two")
+	l.d.tune(Tuning{CleanerBufferBytes: enough})
+	l.dirtyFrom = 0
+	require.NoError(t, l.Compact(context.Background()))
+	require.Equal(t, l.EndOffset(), l.dirtyFrom)
+	l.dirtyFrom = 0
 	l.d.tune(Tuning{})
 	require.NoError(t, l.Compact(context.Background()))
 	require.Equal(t, l.EndOffset(), l.dirtyFrom)

@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAMovePaceHoldsItsRate(t *testing.T) {
+func TestAPaceHoldsItsRate(t *testing.T) {
 	now := time.Unix(1000, 0)
-	p := newMovePace()
+	p := newPace()
 	// Without a limit nobody waits.
 	p.copied(1<<40, now)
 	wait, piece, _ := p.due(now)
@@ -69,7 +69,7 @@ func TestAThrottledMoveGoesOnWhenTheRateIsRaised(t *testing.T) {
 }
 
 func TestAThrottledMoveEndsWithItsContext(t *testing.T) {
-	p := newMovePace()
+	p := newPace()
 	p.set(1, time.Now())
 	p.copied(1<<20, time.Now())
 	ctx, cancel := context.WithCancel(t.Context())

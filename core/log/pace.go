@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// movePace keeps all moves between directories together at a rate: what was copied is a debt that the rate pays off, and whoever copies
-// waits until there is none. So no more than a piece is copied at once, and the rate holds over any time that is longer than a piece takes.
-// A change of the rate counts from then on.
-type movePace struct {
+// pace keeps some work at a rate: all moves between directories together, or all compactions. What was copied is a debt that the rate pays off, and
+// whoever copies waits until there is none. So no more than a piece is copied at once by each, and the rate holds over any time that is longer than
+// their pieces take. A change of the rate counts from then on.
+type pace struct {
 	mu     sync.Mutex
 	rate   int64 // bytes a second; math.MaxInt64 for no limit
 	debt   float64
@@ -18,10 +18,10 @@ type movePace struct {
 	change chan struct{} // closed when the rate changes
 }
 
-func newMovePace() *movePace { return &movePace{rate: math.MaxInt64, change: make(chan struct{})} }
+func newPace() *pace { return &pace{rate: math.MaxInt64, change: make(chan struct{})} }
 
 // set changes the rate. With 0 nothing is copied any more.
-func (p *movePace) set(rate int64, now time.Time) {
+func (p *pace) set(rate int64, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if rate == p.rate {
@@ -34,7 +34,7 @@ func (p *movePace) set(rate int64, now time.Time) {
 }
 
 // pay takes from the debt what the rate has paid.
-func (p *movePace) pay(now time.Time) {
+func (p *pace) pay(now time.Time) {
 	switch {
 	case p.rate == math.MaxInt64:
 		p.debt = 0
@@ -45,7 +45,7 @@ func (p *movePace) pay(now time.Time) {
 }
 
 // copied adds to the debt.
-func (p *movePace) copied(n int, now time.Time) {
+func (p *pace) copied(n int, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pay(now)
@@ -53,7 +53,7 @@ func (p *movePace) copied(n int, now time.Time) {
 }
 
 // due says how long to wait before the next piece, and how large that may be; less than nothing means until change is closed.
-func (p *movePace) due(now time.Time) (wait time.Duration, piece int, change <-chan struct{}) {
+func (p *pace) due(now time.Time) (wait time.Duration, piece int, change <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.pay(now)
@@ -69,7 +69,7 @@ func (p *movePace) due(now time.Time) (wait time.Duration, piece int, change <-c
 }
 
 // wait waits until more may be copied, and gives how much at once.
-func (p *movePace) wait(ctx context.Context) (int, error) {
+func (p *pace) wait(ctx context.Context) (int, error) {
 	for {
 		wait, piece, change := p.due(time.Now())
 		if wait == 0 {
