@@ -188,8 +188,9 @@ func (l *Log) write(data []byte, cfg *Config) error {
 func (l *Log) undoWrite() error {
 	s := l.active
 	if l.activeFile != nil {
-		_ = l.activeFile.Truncate(s.size.Load())
-		s.gaveBack()
+		if l.activeFile.Truncate(s.size.Load()) == nil {
+			s.gaveBack()
+		}
 		l.activeDirty = true // a crash must not bring it back once the log has gone on
 	}
 	end := l.end.Load()
@@ -224,6 +225,9 @@ func (l *Log) needActive() error {
 		s.firstTs, s.firstOK = batch.Batch(h[:]).MaxTimestamp(), true
 	}
 	l.activeFile, l.indexStale, s.cleanTo = f, true, s.size.Load()
+	if s.syncs == 0 {
+		s.asked = s.size.Load()
+	}
 	return nil
 }
 

@@ -38,6 +38,7 @@ func (d *Dir) Close() error {
 	} else {
 		err = errors.Join(err, d.each(d.list(), func(_ int, l *Log) error { return l.close() }))
 	}
+	d.zeroing.Wait()
 	closed := ErrClosed
 	d.failed.CompareAndSwap(nil, &closed)
 	if g := d.syncer.group; g != nil {

@@ -105,7 +105,7 @@ type crashWorld struct {
 }
 
 func (w *crashWorld) open() error {
-	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16, treeSyncFrom: 1, groupFrom: 1, removeAtOnce: 100, removePause: 1, room: smallRoom, writeOut: smallWriteOut, settling: w.fs.settle})
+	d, err := OpenDir("/log", Options{FS: w.fs, Now: func() time.Time { return time.UnixMilli(w.now.Load()) }, Config: func(topic string) (Config, bool) { return crashConfig(topic), true }, CleanerBufferBytes: 1 << 16, treeSyncFrom: 1, groupFrom: 1, removeAtOnce: 100, removePause: 1, room: smallRoom, zeros: smallZeros, writeOut: smallWriteOut, settling: w.fs.settle})
 	if err != nil {
 		return err
 	}
@@ -401,7 +401,8 @@ func (h *history) report(t testing.TB) {
 func (h *history) run() (ended bool) {
 	w := &crashWorld{t: &judge{}, focus: h.focus, r: rand.New(rand.NewPCG(h.seed, 7)), fs: newMemFS(), models: map[string]*model{}, gone: map[string]bool{}}
 	w.now.Store(1_700_000_000_000)
-	w.fs.tree = h.seed%2 == 0 // half of the histories sync all at once when they open and close
+	w.fs.tree = h.seed%2 == 0   // half of the histories sync all at once when they open and close
+	w.fs.inPlace = h.seed%4 < 2 // half of the others write zeros ahead: groups of files are synced without
 	stop := func() {
 		w.fs.mu.Lock()
 		w.fs.failAt = 1 // the old process is gone, whatever its goroutines still try

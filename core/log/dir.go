@@ -34,7 +34,9 @@ type Dir struct {
 	files      clock        // open sealed segments
 	pinned     atomic.Int64 // files that are open to be written to
 	beside     bool         // two syncs of a file may run at the same time
-	indexes    clock        // indexes of sealed segments in memory
+	zeroers    atomic.Int64 // how many logs zeros are being written ahead in
+	zeroing    sync.WaitGroup
+	indexes    clock // indexes of sealed segments in memory
 	decompress chan struct{}
 
 	tuning atomic.Pointer[Tuning]

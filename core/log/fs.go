@@ -59,7 +59,7 @@ func (f osFile) Reserve(from, to int64) error { return reserve(f.File, from, to)
 
 func (f osFile) WriteOut(from, to int64) error { return writeOut(f.File, from, to) }
 
-func (f osFile) Free() int64 { return freeAhead(f.File) }
+func (f osFile) Ahead() (free int64, use ahead) { return freeAhead(f.File) }
 
 func (f osFile) Size() (int64, error) {
 	st, err := f.Stat()

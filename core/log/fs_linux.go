@@ -76,13 +76,20 @@ func writeOut(f *os.File, from, to int64) error {
 	return os.NewSyscallError("sync_file_range", err)
 }
 
-// freeAhead is what is left on ext4, where reserving blocks ahead was measured to pay; XFS does so by itself.
-func freeAhead(f *os.File) int64 {
+// freeAhead is what is left on ext4, where both were measured to pay, and on XFS, which reserves blocks by itself. On file systems that never write
+// over anything (Btrfs, ZFS) zeros would be of no use.
+func freeAhead(f *os.File) (free int64, use ahead) {
 	var st unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil || uint32(st.Type) != unix.EXT4_SUPER_MAGIC {
-		return 0
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return 0, ahead{}
 	}
-	return int64(min(st.Bavail, math.MaxInt64>>16)) * st.Bsize
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC:
+		use = ahead{reserve: true, zeros: true}
+	case unix.XFS_SUPER_MAGIC:
+		use = ahead{zeros: true}
+	}
+	return int64(min(st.Bavail, math.MaxInt64>>16)) * st.Bsize, use
 }
 
 // onDisk says whether a file is in a file system of one of these kinds.

@@ -12,4 +12,4 @@ func reserve(*os.File, int64, int64) error { return nil }
 // writeOut does nothing where there is no sync of a part.
 func writeOut(*os.File, int64, int64) error { return nil }
 
-func freeAhead(*os.File) int64 { return 0 }
+func freeAhead(*os.File) (free int64, use ahead) { return 0, ahead{} }

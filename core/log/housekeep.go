@@ -34,7 +34,10 @@ func (l *Log) unpinIdle() {
 		if !l.config().Preallocate {
 			_ = l.giveBack() // if it fails, the next call or the end of the segment does it
 		}
-		if l.activeFile != nil {
+		switch {
+		case l.activeDirty: // it was cut off where its zeros began
+			l.d.syncer.kick(l)
+		case l.activeFile != nil:
 			l.active.unpin()
 			l.activeFile = nil
 		}

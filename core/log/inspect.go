@@ -174,8 +174,12 @@ func dumpSegment(fsys FS, path string, limit int64, fn func(DumpedBatch) error) 
 		}
 		pos += n
 	}
-	if found.end < size {
-		return fn(DumpedBatch{File: path, Position: found.end, Size: size - found.end, Err: ErrTornTail})
+	tail := found.blank // zeros behind the end were written ahead of it
+	if limit != math.MaxInt64 && found.next < limit {
+		tail = size
+	}
+	if found.end < tail {
+		return fn(DumpedBatch{File: path, Position: found.end, Size: tail - found.end, Err: ErrTornTail})
 	}
 	return nil
 }

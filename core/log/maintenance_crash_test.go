@@ -394,7 +394,7 @@ func (sc scene) crashed(j *judge, fs *memFS, seed, files, dirs int, ignore func(
 }
 
 func (sc scene) open(fs *memFS) (*Dir, error) {
-	return OpenDir("/log", Options{FS: fs, settling: fs.settle, removeAtOnce: 100, removePause: 1, room: smallRoom, writeOut: smallWriteOut, Config: func(string) (Config, bool) { return sc.cfg, true }})
+	return OpenDir("/log", Options{FS: fs, settling: fs.settle, removeAtOnce: 100, removePause: 1, room: smallRoom, zeros: smallZeros, writeOut: smallWriteOut, Config: func(string) (Config, bool) { return sc.cfg, true }})
 }
 
 // judged runs fn and returns what it found wrong.

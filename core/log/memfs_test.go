@@ -46,6 +46,10 @@ type memFS struct {
 	settling string
 	// tree says that it can sync all at once.
 	tree bool
+	// inPlace says that zeros may be written ahead.
+	inPlace bool
+	// small says that segments are, see tune.
+	small bool
 }
 
 // memOp is an operation as judge sees it.
@@ -529,13 +533,14 @@ func (f *memFile) WriteOut(_, _ int64) error {
 	return f.m.op("writeout", f.name)
 }
 
-func (f *memFile) Free() int64 {
+func (f *memFile) Ahead() (free int64, use ahead) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
+	use = ahead{reserve: true, zeros: f.m.inPlace}
 	if f.m.capacity == 0 {
-		return 1 << 40
+		return 1 << 40, use
 	}
-	return max(0, f.m.capacity-f.m.used)
+	return max(0, f.m.capacity-f.m.used), use
 }
 
 func (f *memFile) Truncate(size int64) error {
@@ -621,11 +626,11 @@ func (m *memFS) crashWith(r *rand.Rand, files, dirs int) *memFS {
 	defer m.mu.Unlock()
 	if files == 1 && dirs == 1 {
 		// Only the process died: what was not synced is still there, and still not synced.
-		out := &memFS{root: m.root.clone(map[*memNode]*memNode{}), capacity: m.capacity, tree: m.tree}
+		out := &memFS{root: m.root.clone(map[*memNode]*memNode{}), capacity: m.capacity, tree: m.tree, inPlace: m.inPlace, small: m.small}
 		out.used = out.root.bytes()
 		return out
 	}
-	out := &memFS{root: m.root.afterCrash(r, files, dirs), capacity: m.capacity, tree: m.tree}
+	out := &memFS{root: m.root.afterCrash(r, files, dirs), capacity: m.capacity, tree: m.tree, inPlace: m.inPlace, small: m.small}
 	out.used = out.root.bytes()
 	return out
 }

@@ -44,6 +44,7 @@ type Options struct {
 	removeAtOnce int64             // removeAtOnce; tests set it
 	removePause  time.Duration     // removePause; tests set it
 	room         roomRules         // defaultRoom; tests set it
+	zeros        zeroRules         // defaultZeros; tests set it
 	writeOut     writeOutRules     // defaultWriteOut; tests set it
 	settling     func(what string) // told which settlement is under way, "" when it is over; tests set it
 
@@ -61,6 +62,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.FS == nil {
 		o.FS = OS
+	}
+	if f, ok := o.FS.(interface{ tune(o *Options) }); ok {
+		f.tune(o) // one of tests, on which all that is done to large files is done to small ones
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -92,6 +96,9 @@ func (o *Options) setDefaults() {
 	def(&o.removePause, removePause)
 	if o.room == (roomRules{}) {
 		o.room = defaultRoom
+	}
+	if o.zeros == (zeroRules{}) {
+		o.zeros = defaultZeros
 	}
 	if o.writeOut == (writeOutRules{}) {
 		o.writeOut = defaultWriteOut

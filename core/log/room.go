@@ -7,7 +7,8 @@ import "fmt"
 // on ext4, and takes 0.40 and 0.13 s. Syncs take as long as before, for blocks that are not reserved are marked as not yet written as well.
 //
 // What is reserved and not used is given back when the segment is sealed, when nothing was appended for a while and when the log is
-// closed. After a crash it stays with the file until then, or until the file is removed. The file's size never tells of it.
+// closed. After a crash it stays with the file until then, or until the file is removed. The file's size never tells of it, unless it was written with
+// zeros: see zeroRules.
 
 // roomRules say how much is reserved ahead of the end of a segment: an eighth of its size, so that small partitions take little more than
 // they hold.
@@ -36,8 +37,14 @@ type reserver interface {
 	// Reserve reserves the blocks from a position to another and keeps the file's size. Truncate gives back those behind the end. A file system
 	// that cannot is no error.
 	Reserve(from, to int64) error
-	// Free returns how many bytes the file system has left, 0 when reserving blocks ahead is of no use there.
-	Free() int64
+	// Ahead returns how many bytes the file system has left, and what is of use there ahead of a file's end.
+	Ahead() (free int64, use ahead)
+}
+
+// ahead is what is of use ahead of the end of a file that grows.
+type ahead struct {
+	reserve bool // blocks
+	zeros   bool // bytes: what is written over them stays where they are
 }
 
 // makeRoom reserves room for the active segment when it is about to grow to end. That it cannot be had is no error: the write will tell. Call with mu held.
@@ -50,22 +57,46 @@ func (l *Log) makeRoom(end int64, cfg *Config) {
 	if !ok {
 		return
 	}
-	to := rules.ahead(end, cfg.SegmentBytes, f.Free())
-	if to > end {
-		s.reserved = true
-		if f.Reserve(s.size.Load(), to) == nil {
-			s.room = to
-			return
-		}
-	}
+	free, use := f.Ahead()
+	to := rules.ahead(end, cfg.SegmentBytes, free)
+	first := s.room == 0
 	s.room = end + rules.again
+	if to <= end {
+		return
+	}
+	known := s.syncs >= l.d.opts.zeros.syncs
+	zeros := use.zeros && known && (end-s.asked)/s.syncs <= l.d.opts.zeros.most
+	if known {
+		s.asked, s.syncs = end, 0
+	}
+	if zeros && l.zeroAhead(to) {
+		s.room = to - (to-end)/2
+		return
+	}
+	if !use.reserve {
+		return
+	}
+	s.reserved = true
+	if f.Reserve(s.size.Load(), to) != nil {
+		return
+	}
+	if s.room = to; use.zeros && !known && (first || s.syncs > 0) && l.needsSync(cfg, 1) {
+		s.room = min(to, end+rules.least) // it is soon known how large its syncs are
+	}
 }
 
-// giveBack frees what was reserved behind the end of the active segment. Call with mu held.
+// giveBack frees what was reserved or written with zeros behind the end of the active segment. Where there were zeros the file is to be synced again. Call
+// with mu held.
 func (l *Log) giveBack() error {
 	s := l.active
-	if !s.reserved {
+	blank := s.blank()
+	if !s.reserved && !blank {
 		return nil
+	}
+	if blank {
+		if err := l.needActive(); err != nil {
+			return err
+		}
 	}
 	f := l.activeFile
 	if f == nil {
@@ -78,9 +109,13 @@ func (l *Log) giveBack() error {
 	if err := f.Truncate(s.size.Load()); err != nil {
 		return fmt.Errorf("trim segment: %w", err)
 	}
+	l.activeDirty = l.activeDirty || blank
 	s.gaveBack()
 	return nil
 }
 
 // gaveBack notes that the file was cut off at its end. Call with Log.mu held.
-func (s *segment) gaveBack() { s.room, s.reserved = 0, false }
+func (s *segment) gaveBack() { s.room, s.reserved, s.zeroed, s.zeroGoal = 0, false, 0, 0 }
+
+// blank says whether there are zeros behind the end. Call with Log.mu held.
+func (s *segment) blank() bool { return s.zeroed > s.size.Load() }

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -42,7 +43,8 @@ type damage struct {
 type findings struct {
 	end     int64 // where the good bytes end: less than the size for a torn tail
 	next    int64 // offset after the last good batch
-	whole   bool  // the file is as it was: sound, and no torn tail was cut off
+	blank   int64 // behind it there are only zeros, if anything
+	whole   bool  // the file is as it was: sound, and no torn tail was cut off but zeros that were written ahead
 	damages []damage
 	patches []patch
 }
@@ -53,6 +55,7 @@ func (f *findings) sound() bool { return len(f.damages) == 0 && len(f.patches) =
 type scan struct {
 	w             window
 	size          int64
+	blank         int64 // from here on, or a bit later when the last batch ends in zeros, there are only zeros that were written ahead; see zeroRules
 	base, limit   int64
 	recoveryPoint int64
 	epoch         int32 // of the last good batch
@@ -68,10 +71,14 @@ type head struct {
 func (h *head) b() batch.Batch { return batch.Batch(h.prefix[:]) }
 
 func scanSegment(f io.ReaderAt, size, base, limit, recoveryPoint int64) (findings, error) {
-	s := &scan{w: window{f: f, end: size, chunk: 1 << 20}, size: size, base: base, limit: limit, recoveryPoint: recoveryPoint, epoch: NoEpoch}
-	s.out.next = base
+	blank, err := blankFrom(f, size)
+	if err != nil {
+		return findings{}, err
+	}
+	s := &scan{w: window{f: f, end: size, chunk: 1 << 20}, size: size, blank: blank, base: base, limit: limit, recoveryPoint: recoveryPoint, epoch: NoEpoch}
+	s.out.next, s.out.blank = base, blank
 	pos := int64(0)
-	for pos < size {
+	for pos < blank {
 		next, err := s.step(pos)
 		if err != nil {
 			return findings{}, err
@@ -176,7 +183,7 @@ func (s *scan) intact(pos int64, h *head) (int64, error) {
 		}
 		switch {
 		case s.places(h, next) && want+delta < follow:
-		case follow == next+delta+1, !ok && pos+h.n >= s.size && next+delta < s.limit:
+		case follow == next+delta+1, !ok && pos+h.n >= s.blank && next+delta < s.limit:
 			want = next
 		default:
 			s.lose(pos, pos+h.n, min(follow, next+delta+1))
@@ -232,57 +239,95 @@ func (s *scan) search(pos int64, h *head) (int64, error) {
 		}
 	}
 	crc, crcAt := uint32(0), pos+batch.OffsetAttributes
-	for q := pos + 1; q <= s.size; q++ {
-		if q < s.size {
-			if q+batch.HeaderSize > s.size {
-				// No batch can begin here any more; only the end of the file is left as a boundary.
-				q = s.size
-			} else {
-				m, err := s.w.at(q+batch.OffsetMagic, 1)
-				if err != nil {
-					return 0, err
-				}
-				if m[0] != 2 {
-					continue
-				}
+	upTo := func(q int64) error {
+		for crcAt < q {
+			p, err := s.w.at(crcAt, int(min(q-crcAt, windowSize)))
+			if err != nil {
+				return err
 			}
+			crc = batch.Checksum(crc, p)
+			crcAt += int64(len(p))
+		}
+		return nil
+	}
+	for q := pos + 1; q < s.blank && q+batch.HeaderSize <= s.size; q++ {
+		m, err := s.w.at(q+batch.OffsetMagic, 1)
+		if err != nil {
+			return 0, err
+		}
+		if m[0] != 2 {
+			continue
 		}
 		after, ok, err := s.valid(q, next)
 		if err != nil {
 			return 0, err
 		}
-		if !ok && q < s.size {
+		if !ok {
 			continue
 		}
 		if q >= pos+batch.HeaderSize && h.shape() {
-			// If the batch at pos ends here, only its length (or magic) was damaged.
-			for crcAt < q {
-				p, err := s.w.at(crcAt, int(min(q-crcAt, windowSize)))
-				if err != nil {
-					return 0, err
-				}
-				crc = batch.Checksum(crc, p)
-				crcAt += int64(len(p))
+			if err := upTo(q); err != nil {
+				return 0, err
 			}
 			if crc == b.CRC() {
-				binary.BigEndian.PutUint32(b[batch.OffsetLength:], uint32(q-pos-batch.Overhead))
-				h.n = q - pos
-				b[batch.OffsetMagic] = 2
-				before := len(s.out.patches)
-				to, err := s.intact(pos, h)
-				if err == nil && len(s.out.patches) == before && len(s.out.damages) == 0 || len(s.out.patches) == before && to == q && !s.lost(pos) {
-					s.repair(pos, h)
-				}
-				return to, err
+				return s.endsAt(pos, q, h)
 			}
 		}
-		if !ok || q < proofOnly {
+		if q < proofOnly {
 			continue
 		}
 		s.lose(pos, q, after.b().BaseOffset())
 		return q, nil
 	}
+	// Only the end of the file is left as a boundary: it is at blank, or among the zeros when it is in zeros that the batch at pos ends.
+	if !h.shape() {
+		return -1, nil
+	}
+	q := max(s.blank, pos+batch.HeaderSize)
+	if err := upTo(q); err != nil {
+		return 0, err
+	}
+	for ; q < s.size && crc != b.CRC(); q++ {
+		crc = batch.ChecksumZero(crc)
+	}
+	if crc == b.CRC() {
+		return s.endsAt(pos, q, h)
+	}
 	return -1, nil
+}
+
+// endsAt goes on behind the batch at pos, which by its checksum ends at q: only its length, or its magic, was damaged.
+func (s *scan) endsAt(pos, q int64, h *head) (int64, error) {
+	b := h.b()
+	binary.BigEndian.PutUint32(b[batch.OffsetLength:], uint32(q-pos-batch.Overhead))
+	h.n = q - pos
+	b[batch.OffsetMagic] = 2
+	before := len(s.out.patches)
+	to, err := s.intact(pos, h)
+	if err == nil && len(s.out.patches) == before && len(s.out.damages) == 0 || len(s.out.patches) == before && to == q && !s.lost(pos) {
+		s.repair(pos, h)
+	}
+	return to, err
+}
+
+// blankFrom returns from where on a file has only zeros: its size when the last byte is none.
+func blankFrom(f io.ReaderAt, size int64) (int64, error) {
+	var buf []byte
+	n := int64(4 << 10) // most files have no such end
+	for end := size; end > 0; n = 256 << 10 {
+		if int64(len(buf)) < min(n, end) {
+			buf = make([]byte, min(n, end))
+		}
+		p := buf[:min(n, end)]
+		if err := readFull(f, p, end-int64(len(p))); err != nil {
+			return 0, err
+		}
+		end -= int64(len(p))
+		if kept := bytes.TrimRight(p, "\x00"); len(kept) > 0 {
+			return end + int64(len(kept)), nil
+		}
+	}
+	return 0, nil
 }
 
 func (s *scan) lost(pos int64) bool {
@@ -314,18 +359,21 @@ func (l *Log) salvage(s *segment, limit, recoveryPoint int64) (findings, error) 
 	if err != nil {
 		return found, err
 	}
-	torn := size - found.end
+	torn, blank := size-found.end, found.end >= found.blank
 	if torn > 0 && limit != math.MaxInt64 && found.next < limit {
 		// The log goes on in the next segment, so this is damage and not the end.
 		found.damages = append(found.damages, damage{pos: found.end, length: torn, first: found.next, next: limit})
 	}
 	if found.sound() {
 		if torn > 0 {
-			l.d.log.Warn("torn tail is cut off", "file", s.path(suffixLog), "position", found.end, "bytes", torn, "nextOffset", found.next)
+			if !blank {
+				l.d.log.Warn("torn tail is cut off", "file", s.path(suffixLog), "position", found.end, "bytes", found.blank-found.end, "nextOffset", found.next)
+			}
 			if err := f.Truncate(found.end); err != nil {
 				return found, err
 			}
 			s.size.Store(found.end)
+			found.whole = blank
 			return found, f.Sync()
 		}
 		found.whole = true

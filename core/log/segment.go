@@ -51,6 +51,11 @@ type segment struct {
 	// Guarded by Log.mu: up to where there is room on the disk or none to be had (0: not known), and whether blocks may be reserved behind the end.
 	room     int64
 	reserved bool
+	asked    int64 // where the segment ended when it was last known how large its syncs are,
+	syncs    int64 // and how many there were since
+	zeroed   int64 // up to where there are zeros behind the end, when that is more than size; see zeroRules
+	zeroGoal int64 // up to where there are to be
+	zeroing  bool  // somebody is writing them
 	cleanTo  int64 // also Log.mu's: up to where a sync has been over the file, or more after it was cut; see writeOutRules
 
 	// aborts is what is known of the transaction index: 0 nothing, 1 that there is none, 2 that there may be one.

@@ -343,6 +343,9 @@ func (l *Log) endSync(r *syncRun, err error) error {
 		}
 		for _, df := range r.files {
 			df.s.cleanTo = max(df.s.cleanTo, df.to)
+			if !r.held {
+				df.s.syncs++
+			}
 		}
 		if advanced = r.target > l.synced.Load(); advanced {
 			l.synced.Store(r.target)

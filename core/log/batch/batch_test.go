@@ -361,3 +361,16 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+func TestChecksumOfAZero(t *testing.T) {
+	crc := Checksum(0, []byte("123456789"))
+	for n := range 300 {
+		require.Equal(t, Checksum(crc, make([]byte, n)), func() uint32 {
+			c := crc
+			for range n {
+				c = ChecksumZero(c)
+			}
+			return c
+		}())
+	}
+}
