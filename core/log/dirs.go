@@ -185,9 +185,11 @@ func (ds *Dirs) Cordoned(d *Dir) bool {
 
 // Log returns a partition's log, also one on a directory that is offline.
 func (ds *Dirs) Log(topic string, partition int32) (*Log, bool) {
-	for _, d := range ds.all {
-		if l, ok := d.Log(topic, partition); ok {
-			return l, true
+	for range 2 { // one that is moved from a later directory to an earlier one may be missed in both
+		for _, d := range ds.all {
+			if l, ok := d.Log(topic, partition); ok {
+				return l, true
+			}
 		}
 	}
 	ds.mu.Lock()

@@ -331,6 +331,33 @@ func TestPartitionThatIsDeletedWhileItIsMovedIsGone(t *testing.T) {
 	}
 }
 
+// TestAMoveIsAskedForAgainWhileItEnds: whoever looks for the partition, or asks for the move once more, meets it in one directory or the other.
+func TestAMoveIsAskedForAgainWhileItEnds(t *testing.T) {
+	for n := range 300 {
+		from, to := "/b", "/a"
+		if n%2 == 0 {
+			from, to = to, from
+		}
+		ds, err := OpenDirs([]string{"/a", "/b"}, Options{FS: newMemFS()})
+		require.NoError(t, err)
+		source, _ := ds.Find(from)
+		target, _ := ds.Find(to)
+		ds.Prefer("t", 0, source)
+		l, err := ds.Create("t", 0, [16]byte{9}, DefaultConfig())
+		require.NoError(t, err)
+		mustAppend(t, l, records(1))
+		p := &place{l: l}
+		require.NoError(t, ds.Move("t", 0, target, p))
+		for p.log().Dir() != target {
+			_, ok := ds.Log("t", 0)
+			require.True(t, ok, "round %d", n)
+			require.NoError(t, ds.Move("t", 0, target, p), "round %d", n)
+		}
+		require.Len(t, ds.Logs(), 1)
+		require.NoError(t, ds.Close())
+	}
+}
+
 // TestCrashAtEveryOperationOfAMove: after a crash anywhere the partition is there, once, with all that was acknowledged, and a move that
 // was cut off can be gone on with.
 func TestCrashAtEveryOperationOfAMove(t *testing.T) {

@@ -49,31 +49,39 @@ const copyChunk = 1 << 20
 // Move begins to move a partition to another directory, in the background; a move to a third one under way is given up. To the directory
 // where it is, it only gives up a move. The result of the move goes to the log.
 func (ds *Dirs) Move(topic string, partition int32, to *Dir, owner MoveOwner) error {
-	l, ok := ds.Log(topic, partition)
-	if !ok {
-		return fmt.Errorf("move partition %s: %w", folderName(topic, partition), ErrNotFound)
-	}
-	if err := errors.Join(l.check(), to.failure()); err != nil {
-		return err
-	}
 	tp := topicPartition{topic, partition}
-	ds.mu.Lock()
-	if m := ds.moves[tp]; m != nil && m.to == to {
+	for {
+		l, ok := ds.Log(topic, partition)
+		if !ok {
+			return fmt.Errorf("move partition %s: %w", folderName(topic, partition), ErrNotFound)
+		}
+		if err := errors.Join(l.check(), to.failure()); err != nil {
+			if now, ok := ds.Log(topic, partition); ok && now != l {
+				continue // a move under way has ended just now
+			}
+			return err
+		}
+		ds.mu.Lock()
+		if m := ds.moves[tp]; m != nil && m.to == to {
+			ds.mu.Unlock()
+			ds.resume(m, owner)
+			return nil
+		}
+		ds.mu.Unlock()
+		ds.CancelMove(topic, partition)
+		if now, ok := ds.Log(topic, partition); ok && now != l {
+			continue
+		}
+		if l.d == to {
+			return nil
+		}
+		m := newMove(tp, to)
+		ds.mu.Lock()
+		ds.moves[tp] = m
 		ds.mu.Unlock()
 		ds.resume(m, owner)
 		return nil
 	}
-	ds.mu.Unlock()
-	ds.CancelMove(topic, partition)
-	if l.d == to {
-		return nil
-	}
-	m := newMove(tp, to)
-	ds.mu.Lock()
-	ds.moves[tp] = m
-	ds.mu.Unlock()
-	ds.resume(m, owner)
-	return nil
 }
 
 // ResumeMove goes on with a move that was interrupted when the directories were closed, if there is one for the partition.
