@@ -14,7 +14,7 @@
 //	leader-epoch-checkpoint  text: which leader epoch began at which offset
 //	partition.metadata     text: the topic id
 //
-// <base> is the offset of a segment's first record in 20 digits. An entry of the offset index names the last offset
+// <base> is the offset of a segment's first record in 20 digits. The file of the active segment may end in zeros, see zeroRules. An entry of the offset index names the last offset
 // of a batch and where that batch begins; an entry of the time index says that no record at or below the offset has
 // a larger timestamp. The indexes of sealed segments are written when the segment is; those of the active segment
 // live in memory and are written on close, because recovery can always rebuild them.

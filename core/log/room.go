@@ -64,14 +64,14 @@ func (l *Log) makeRoom(end int64, cfg *Config) {
 	if to <= end {
 		return
 	}
-	known := s.syncs >= l.d.opts.zeros.syncs
-	zeros := use.zeros && known && (end-s.asked)/s.syncs <= l.d.opts.zeros.most
-	if known {
+	known, small := l.d.opts.zeros.judge(end-s.asked, s.syncs)
+	if goal := l.d.opts.zeros.goal(end, to, end-s.asked); use.zeros && small && goal-end >= rules.least && l.zeroAhead(goal) {
 		s.asked, s.syncs = end, 0
-	}
-	if zeros && l.zeroAhead(to) {
-		s.room = to - (to-end)/2
+		s.room = goal - (goal-end)/2
 		return
+	}
+	if known && !small {
+		s.asked, s.syncs = end, 0
 	}
 	if !use.reserve {
 		return
@@ -80,8 +80,8 @@ func (l *Log) makeRoom(end int64, cfg *Config) {
 	if f.Reserve(s.size.Load(), to) != nil {
 		return
 	}
-	if s.room = to; use.zeros && !known && (first || s.syncs > 0) && l.needsSync(cfg, 1) {
-		s.room = min(to, end+rules.least) // it is soon known how large its syncs are
+	if s.room = to; use.zeros && (small || !known && (first || s.syncs > 0)) && l.needsSync(cfg, 1) {
+		s.room = min(to, end+rules.least) // it is soon known how large its syncs are, or there are zeros to be had
 	}
 }
 

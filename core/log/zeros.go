@@ -10,8 +10,9 @@ import (
 // were written before, within the file's size, waits for the data alone: databases write their logs' files full of zeros for that. On ext4 with a
 // journal a sync of 32 KiB takes 0.4 ms instead of 1.2, on XFS 0.35 instead of 0.75, on ext4 without a journal 0.25 instead of 0.45 (docs/benchmarks.md).
 //
-// So zeros are written ahead of the end of a segment whose syncs are small, instead of reserving blocks there: as much as roomRules say, and anew when half
-// of it is used up. Every byte goes to the disk twice then; what the file system writes of its books at each sync is no less when syncs are small, and
+// So zeros are written ahead of the end of a segment whose syncs are small, instead of reserving blocks there: as much as roomRules say but no more than some
+// times what was written since there were any last, and anew when half of it is used up. So they become more as long as a segment is written to, and one
+// with a few records now and then, whose zeros are cut off each time that it is idle, has hardly any. Every byte goes to the disk twice then; what the file system writes of its books at each sync is no less when syncs are small, and
 // where they are large nothing is gained and blocks are reserved as ever.
 //
 // The invariant: behind the segment's end there are zeros up to the file's end, and nothing but zeros. It holds because a piece of them is written
@@ -26,12 +27,22 @@ type zeroRules struct {
 	piece int64 // so many bytes, zeroPiece at most, are written with the log's lock held
 	most  int64 // for segments whose syncs made no more bytes durable than that, on average
 	syncs int64 // over at least so many of them
+	times int64 // what was written since
 	logs  int64 // in so many logs of a directory at a time: where more are synced at once, one sync does it for all
 }
 
-const zeroPiece = 256 << 10
+const zeroPiece = 512 << 10
 
-var defaultZeros = zeroRules{piece: zeroPiece, most: 64 << 10, syncs: 4, logs: groupFrom}
+var defaultZeros = zeroRules{piece: zeroPiece, most: 64 << 10, syncs: 4, times: 4, logs: groupFrom}
+
+// judge says whether n syncs are enough to know how large they are, and if so whether they are small, when together they made bytes durable.
+func (r zeroRules) judge(bytes, n int64) (known, small bool) {
+	known = n >= r.syncs
+	return known, known && bytes/n <= r.most
+}
+
+// goal is up to where there are to be zeros behind end, but not behind limit, when written bytes were appended since there were any last.
+func (r zeroRules) goal(end, limit, written int64) int64 { return min(limit, end+r.times*written) }
 
 // next is the piece to be written of a file whose records end at size, which is zeros up to zeroed and is to be up to goal: pieces end at multiples
 // of their size. There is none when from is not below to.

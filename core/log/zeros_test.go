@@ -20,7 +20,7 @@ import (
 )
 
 // smallZeros is for segments of a few hundred bytes.
-var smallZeros = zeroRules{piece: 64, most: 1 << 10, syncs: 1, logs: 100}
+var smallZeros = zeroRules{piece: 64, most: 1 << 10, syncs: 1, times: 4, logs: 100}
 
 func TestZerosAreWrittenInPieces(t *testing.T) {
 	r := zeroRules{piece: 64}
@@ -40,6 +40,52 @@ func TestZerosAreWrittenInPieces(t *testing.T) {
 		from, to := r.next(c.size, c.zeroed, c.goal)
 		require.Equal(t, []int64{c.from, c.to}, []int64{from, to}, c.why)
 	}
+}
+
+func TestWhatIsKnownOfTheSyncsDecidesOnZeros(t *testing.T) {
+	r := zeroRules{most: 100, syncs: 4, times: 4}
+	for _, c := range []struct {
+		bytes, syncs int64
+		known, small bool
+	}{
+		{0, 0, false, false}, {300, 3, false, false}, {400, 4, true, true}, {403, 4, true, true}, {404, 4, true, false}, {4000, 4, true, false}, {10, 1000, true, true},
+	} {
+		known, small := r.judge(c.bytes, c.syncs)
+		require.Equal(t, []bool{c.known, c.small}, []bool{known, small}, "%d bytes in %d syncs", c.bytes, c.syncs)
+	}
+	require.EqualValues(t, 1040, r.goal(1000, 5000, 10), "four times what was written")
+	require.EqualValues(t, 5000, r.goal(1000, 5000, 2000), "and no more than there is to be room")
+	total, asked, goal := int64(0), int64(0), int64(0)
+	for end := int64(100); end < 100_000; end += 100 { // one that is written to all the time
+		if end > goal-(goal-asked)/2 {
+			goal, asked = r.goal(end, end+10_000, end-asked), end
+			total++
+		}
+	}
+	require.Less(t, total, int64(30), "they become more")
+	require.EqualValues(t, 10_000, goal-asked)
+}
+
+// TestAFewRecordsNowAndThenHaveFewZeros: what an idle segment gave back is not written again for a record or two.
+func TestAFewRecordsNowAndThenHaveFewZeros(t *testing.T) {
+	wrote := int64(0)
+	_, d, l, _, node := zerosOf(t, Options{}, nil)
+	synced(t, l, 20)
+	idle := func() {
+		for range 3 {
+			require.NoError(t, d.Housekeep(t.Context()))
+			l.settleSync()
+		}
+	}
+	for range 5 {
+		idle()
+		require.Len(t, node().data, int(l.list()[0].size.Load()))
+		synced(t, l, 1)
+		wrote += int64(len(node().data)) - l.list()[0].size.Load()
+	}
+	require.Equal(t, 1, l.Segments())
+	require.LessOrEqual(t, wrote, 5*4*int64(len(records(1))))
+	require.NoError(t, d.Close())
 }
 
 // synced appends a record and waits until it is durable, n times, and until zeros are written.
@@ -135,10 +181,10 @@ func TestZerosAreForSmallSyncsOnly(t *testing.T) {
 		change func(fs *memFS, l *Log)
 	}{
 		"large syncs":             {opts: Options{zeros: large}},
-		"few syncs":               {opts: Options{zeros: zeroRules{piece: 64, most: 1 << 10, syncs: 1000, logs: 1}}},
+		"few syncs":               {opts: Options{zeros: zeroRules{piece: 64, most: 1 << 10, syncs: 1000, times: 4, logs: 1}}},
 		"nothing is synced":       {opts: Options{Durability: DurabilityOS}},
 		"not a file system":       {change: func(fs *memFS, _ *Log) { fs.inPlace = false }},
-		"many logs at a time":     {opts: Options{zeros: zeroRules{piece: 64, most: 1 << 10, syncs: 1}}},
+		"many logs at a time":     {opts: Options{zeros: zeroRules{piece: 64, most: 1 << 10, syncs: 1, times: 4}}},
 		"files are synced as one": {opts: Options{groupFrom: 1}, change: func(fs *memFS, l *Log) { l.d.syncer.group = memGroup{fs} }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -382,7 +428,7 @@ func TestTheFileSystemTakesZeros(t *testing.T) {
 	if free>>10 < 1<<20 || !use.zeros {
 		t.Skip("neither on ext4 nor on XFS, or little is left there")
 	}
-	d := openDir(t, path, Options{zeros: zeroRules{piece: zeroPiece, most: 2 << 20, syncs: 2, logs: 4}})
+	d := openDir(t, path, Options{zeros: zeroRules{piece: zeroPiece, most: 2 << 20, syncs: 2, times: 4, logs: 4}})
 	cfg := DefaultConfig()
 	cfg.SegmentBytes = 12 << 20
 	l, err := d.Create("t", 0, [16]byte{1}, cfg)
