@@ -66,6 +66,17 @@ func TestWhatIsKnownOfTheSyncsDecidesOnZeros(t *testing.T) {
 	require.EqualValues(t, 10_000, goal-asked)
 }
 
+func TestOnlySoManyLogsHaveZerosWrittenAtATime(t *testing.T) {
+	var n atomic.Int64
+	require.True(t, takeOne(&n, 2))
+	require.True(t, takeOne(&n, 2))
+	for range 3 {
+		require.False(t, takeOne(&n, 2))
+	}
+	n.Add(-1)
+	require.True(t, takeOne(&n, 2), "who was refused does not count")
+}
+
 // TestAFewRecordsNowAndThenHaveFewZeros: what an idle segment gave back is not written again for a record or two.
 func TestAFewRecordsNowAndThenHaveFewZeros(t *testing.T) {
 	wrote := int64(0)
@@ -347,7 +358,7 @@ func TestAKilledProcessLeavesZerosThatNobodyIsToldOf(t *testing.T) {
 
 func TestZerosBehindRecordsAreNoDamage(t *testing.T) {
 	raw, starts, bases := crashedLog(t)
-	cut := int64(starts[4])
+	cut := starts[4]
 	for _, n := range zerosBehind {
 		for name, c := range map[string]struct {
 			raw  []byte
