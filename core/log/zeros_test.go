@@ -164,6 +164,7 @@ func TestZerosAreWrittenAheadAndCutOff(t *testing.T) {
 			require.True(t, isBlank(s, node()), "%d of %d", s.size.Load(), len(node().data))
 			require.Zero(t, *reserves, "zeros take blocks by themselves")
 			require.Len(t, values(t, l, 0), 20)
+			require.Zero(t, d.zeroers.Load())
 			end(t, d, l)
 			require.Len(t, node().data, int(s.size.Load()))
 			require.True(t, bytes.Equal(node().data, node().durable), "that they are gone is durable")
