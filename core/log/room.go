@@ -58,31 +58,26 @@ func (l *Log) makeRoom(end int64, cfg *Config) {
 		return
 	}
 	free, use := f.Ahead()
-	to := rules.ahead(end, cfg.SegmentBytes, free)
-	first := s.room == 0
+	o := outlook{end: end, limit: rules.ahead(end, cfg.SegmentBytes, free), written: end - s.asked, syncs: s.syncs, first: s.room == 0, synced: l.needsSync(cfg, 1), use: use}
 	s.room = end + rules.again
-	if to <= end {
+	if o.limit <= end {
 		return
 	}
-	known, small := l.d.opts.zeros.judge(end-s.asked, s.syncs)
-	if goal := l.d.opts.zeros.goal(end, to, end-s.asked); use.zeros && small && goal-end >= rules.least && l.zeroAhead(goal) {
+	p := l.d.opts.zeros.plan(o, rules)
+	if p.zeros > end && l.zeroAhead(p.zeros) {
+		s.asked, s.syncs, s.room = end, 0, p.zeros-(p.zeros-end)/2
+		return
+	}
+	if p.forget {
 		s.asked, s.syncs = end, 0
-		s.room = goal - (goal-end)/2
-		return
 	}
-	if known && !small {
-		s.asked, s.syncs = end, 0
+	if use.reserve {
+		s.reserved = true
+		if f.Reserve(s.size.Load(), o.limit) != nil {
+			return
+		}
 	}
-	if !use.reserve {
-		return
-	}
-	s.reserved = true
-	if f.Reserve(s.size.Load(), to) != nil {
-		return
-	}
-	if s.room = to; use.zeros && (small || !known && (first || s.syncs > 0)) && l.needsSync(cfg, 1) {
-		s.room = min(to, end+rules.least) // it is soon known how large its syncs are, or there are zeros to be had
-	}
+	s.room = p.room
 }
 
 // giveBack frees what was reserved or written with zeros behind the end of the active segment. Where there were zeros the file is to be synced again. Call

@@ -35,14 +35,40 @@ const zeroPiece = 512 << 10
 
 var defaultZeros = zeroRules{piece: zeroPiece, most: 64 << 10, syncs: 4, times: 4, logs: groupFrom}
 
-// judge says whether n syncs are enough to know how large they are, and if so whether they are small, when together they made bytes durable.
-func (r zeroRules) judge(bytes, n int64) (known, small bool) {
-	known = n >= r.syncs
-	return known, known && bytes/n <= r.most
+// outlook is what is known when there is to be room ahead of a segment's end.
+type outlook struct {
+	end, limit     int64 // where the records end, and up to where there may be room
+	written, syncs int64 // bytes and syncs since there were any zeros last, or it was known that its syncs are large
+	first          bool  // there was no room yet, or it was given back
+	synced         bool  // each append is followed by a sync
+	use            ahead
 }
 
-// goal is up to where there are to be zeros behind end, but not behind limit, when written bytes were appended since there were any last.
-func (r zeroRules) goal(end, limit, written int64) int64 { return min(limit, end+r.times*written) }
+// plan is what to do about it.
+type plan struct {
+	zeros  int64 // up to where zeros are to be written, if that is behind the end
+	forget bool  // its syncs are large: they are to be counted anew
+	room   int64 // without zeros, when to look again
+}
+
+func (r zeroRules) plan(o outlook, rules *roomRules) (p plan) {
+	known := o.syncs >= r.syncs
+	small := known && o.written/o.syncs <= r.most
+	p.forget = known && !small
+	if p.room = o.limit; !o.use.reserve {
+		p.room = o.end + rules.again
+	}
+	if !o.use.zeros {
+		return p
+	}
+	if goal := min(o.limit, o.end+r.times*o.written); small && goal-o.end >= rules.least {
+		p.zeros = goal
+	}
+	if o.synced && (small || !known && (o.first || o.syncs > 0)) {
+		p.room = min(p.room, o.end+rules.least) // it is soon known how large its syncs are, or there are zeros to be had
+	}
+	return p
+}
 
 // next is the piece to be written of a file whose records end at size, which is zeros up to zeroed and is to be up to goal: pieces end at multiples
 // of their size. There is none when from is not below to.

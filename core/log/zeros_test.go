@@ -43,27 +43,47 @@ func TestZerosAreWrittenInPieces(t *testing.T) {
 }
 
 func TestWhatIsKnownOfTheSyncsDecidesOnZeros(t *testing.T) {
-	r := zeroRules{most: 100, syncs: 4, times: 4}
+	r, rules := zeroRules{most: 100, syncs: 4, times: 4}, &roomRules{least: 50, again: 70}
+	both, ext4, xfs := ahead{reserve: true, zeros: true}, ahead{reserve: true}, ahead{zeros: true}
 	for _, c := range []struct {
-		bytes, syncs int64
-		known, small bool
+		why  string
+		o    outlook
+		want plan
 	}{
-		{0, 0, false, false}, {300, 3, false, false}, {400, 4, true, true}, {403, 4, true, true}, {404, 4, true, false}, {4000, 4, true, false}, {10, 1000, true, true},
+		{"small syncs", outlook{written: 400, syncs: 4, synced: true, use: both}, plan{zeros: 2000, room: 1050}},
+		{"four times what was written", outlook{written: 20, syncs: 9, synced: true, use: both}, plan{zeros: 1080, room: 1050}},
+		{"hardly anything was", outlook{written: 12, syncs: 9, synced: true, use: both}, plan{room: 1050}},
+		{"more than the average allows", outlook{written: 404, syncs: 4, synced: true, use: both}, plan{forget: true, room: 2000}},
+		{"just not", outlook{written: 403, syncs: 4, synced: true, use: both}, plan{zeros: 2000, room: 1050}},
+		{"too few to know", outlook{written: 30, syncs: 3, synced: true, use: both}, plan{room: 1050}},
+		{"none yet", outlook{written: 0, syncs: 0, first: true, synced: true, use: both}, plan{room: 1050}},
+		{"none, as when many are synced at once", outlook{written: 900, syncs: 0, synced: true, use: both}, plan{room: 2000}},
+		{"not synced", outlook{written: 900, syncs: 0, first: true, use: both}, plan{room: 2000}},
+		{"synced now and then", outlook{written: 4000, syncs: 4, use: both}, plan{forget: true, room: 2000}},
+		{"zeros are of no use", outlook{written: 400, syncs: 4, synced: true, use: ext4}, plan{room: 2000}},
+		{"blocks are not", outlook{written: 400, syncs: 4, synced: true, use: xfs}, plan{zeros: 2000, room: 1050}},
+		{"blocks are not, large syncs", outlook{written: 4000, syncs: 4, synced: true, use: xfs}, plan{forget: true, room: 1070}},
+		{"nothing is", outlook{written: 400, syncs: 4, synced: true}, plan{room: 1070}},
 	} {
-		known, small := r.judge(c.bytes, c.syncs)
-		require.Equal(t, []bool{c.known, c.small}, []bool{known, small}, "%d bytes in %d syncs", c.bytes, c.syncs)
+		c.o.end, c.o.limit = 1000, 2000
+		require.Equal(t, c.want, r.plan(c.o, rules), c.why)
 	}
-	require.EqualValues(t, 1040, r.goal(1000, 5000, 10), "four times what was written")
-	require.EqualValues(t, 5000, r.goal(1000, 5000, 2000), "and no more than there is to be room")
-	total, asked, goal := int64(0), int64(0), int64(0)
-	for end := int64(100); end < 100_000; end += 100 { // one that is written to all the time
-		if end > goal-(goal-asked)/2 {
-			goal, asked = r.goal(end, end+10_000, end-asked), end
-			total++
+	near := outlook{end: 1000, limit: 1030, written: 400, syncs: 4, synced: true, use: both}
+	require.Equal(t, plan{room: 1030}, r.plan(near, rules), "little is left of the segment")
+}
+
+func TestZerosBecomeMoreWhereRecordsGoOn(t *testing.T) {
+	r, rules := zeroRules{most: 100, syncs: 1, times: 4}, &roomRules{least: 50, again: 70}
+	times, asked, room, zeros := 0, int64(0), int64(0), int64(0)
+	for end := int64(100); end < 100_000; end += 100 {
+		if end > room {
+			zeros = r.plan(outlook{end: end, limit: end + 10_000, written: end - asked, syncs: 1000, synced: true, use: ahead{zeros: true}}, rules).zeros - end
+			asked, room = end, end+zeros-zeros/2
+			times++
 		}
 	}
-	require.Less(t, total, int64(30), "they become more")
-	require.EqualValues(t, 10_000, goal-asked)
+	require.Less(t, times, 30)
+	require.EqualValues(t, 10_000, zeros)
 }
 
 func TestOnlySoManyLogsHaveZerosWrittenAtATime(t *testing.T) {
@@ -182,6 +202,7 @@ func TestZerosAreWrittenAnewWhenHalfIsUsedUp(t *testing.T) {
 		require.True(t, isBlank(s, node()), "%d of %d", s.size.Load(), len(node().data))
 	}
 	require.Equal(t, 1, l.Segments())
+	require.Less(t, s.syncs, int64(10), "they are counted anew each time")
 	require.NoError(t, d.Close())
 }
 
@@ -211,13 +232,18 @@ func TestZerosAreForSmallSyncsOnly(t *testing.T) {
 			d.zeroing.Wait()
 			require.Len(t, node().data, int(l.list()[0].size.Load()))
 			require.Positive(t, *reserves, "blocks are reserved as ever")
+			if c.opts.zeros.most == large.most {
+				require.Less(t, l.list()[0].syncs, int64(10), "they are counted anew each time")
+			}
 			require.NoError(t, d.Close())
 		})
 	}
 }
 
 func TestWhereNothingIsReservedZerosMayBeWritten(t *testing.T) {
-	_, d, l, _, _ := zerosOf(t, Options{}, nil)
+	few := smallZeros
+	few.syncs = 8 // before that it is not known how large they are
+	_, d, l, _, _ := zerosOf(t, Options{zeros: few}, nil)
 	l.d.opts.room.from = 1 << 20
 	synced(t, l, 1)
 	f := &aheadFile{File: l.activeFile, use: ahead{zeros: true}}
