@@ -300,6 +300,7 @@ func TestRecordsDoNotWaitForZeros(t *testing.T) {
 	}
 	s := l.list()[0]
 	require.Greater(t, s.size.Load(), s.zeroed)
+	require.EqualValues(t, 1, d.zeroers.Load(), "one at a time")
 	close(on)
 	d.zeroing.Wait()
 	require.Len(t, values(t, l, 0), n)
