@@ -8,12 +8,12 @@ import (
 // A sync of a file that has grown waits for two things: for the data, and after that for the file system's own books, which say that the file is longer
 // now and which blocks are its data. Where a journal keeps the books that is a commit of the journal, with writes of its own in order. A sync of bytes that
 // were written before, within the file's size, waits for the data alone: databases write their logs' files full of zeros for that. On ext4 with a
-// journal a sync of 32 KiB takes 0.4 ms instead of 1.2, on XFS 0.35 instead of 0.75, on ext4 without a journal 0.25 instead of 0.45 (docs/benchmarks.md).
+// journal a sync of 30 KB takes 0.4 ms instead of 1.2, on XFS 0.35 instead of 0.9, on ext4 without a journal 0.25 instead of 0.45 (docs/benchmarks.md).
 //
-// So zeros are written ahead of the end of a segment whose syncs are small, instead of reserving blocks there: as much as roomRules say but no more than some
-// times what was written since there were any last, and anew when half of it is used up. So they become more as long as a segment is written to, and one
-// with a few records now and then, whose zeros are cut off each time that it is idle, has hardly any. Every byte goes to the disk twice then; what the file system writes of its books at each sync is no less when syncs are small, and
-// where they are large nothing is gained and blocks are reserved as ever.
+// So zeros are written ahead of the end of a segment whose syncs are small, instead of reserving blocks there: as much as roomRules say but no more than
+// some times what was written since there were any last, and anew when half of it is used up. So they become more as long as a segment is written to, and
+// one with a few records now and then, whose zeros are cut off each time that it is idle, has hardly any. Every byte goes to the disk twice then. Where
+// syncs are large that costs more than it gains, and blocks are reserved as ever.
 //
 // The invariant: behind the segment's end there are zeros up to the file's end, and nothing but zeros. It holds because a piece of them is written
 // with Log.mu held, as records are, behind the end as it is then, and because whoever makes the end smaller cuts the file there. Nobody waits for
