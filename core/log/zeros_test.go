@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -412,7 +413,31 @@ func TestZerosBehindRecordsAreNoDamage(t *testing.T) {
 			st, err := fs.Stat("/log/t-0/00000000000000000000.log")
 			require.NoError(t, err)
 			require.Equal(t, l.Size(), st.Size(), name)
+			seg := l.list()[0]
+			f, err := seg.acquire()
+			require.NoError(t, err)
+			_, err = f.WriteAt(make([]byte, n), l.Size())
+			require.NoError(t, err)
+			seg.size.Add(int64(n))
+			found, err := l.salvage(seg, math.MaxInt64, 0)
+			require.NoError(t, err)
+			require.True(t, found.whole, "what is known of it stays")
+			seg.release()
 		}
+	}
+}
+
+// TestAnOffsetThatIsDamagedIsRestoredBeforeZeros: nothing but zeros follow the last batch, so its place says which offset it had.
+func TestAnOffsetThatIsDamagedIsRestoredBeforeZeros(t *testing.T) {
+	raw, starts, _ := crashedLog(t)
+	for _, zeros := range zerosBehind {
+		file := append(slices.Clone(raw), make([]byte, zeros)...)
+		file[starts[4]] ^= 0x80
+		d, l := openRaw(t, file, 0)
+		require.EqualValues(t, 10, l.EndOffset(), "%d zeros", zeros)
+		require.Len(t, values(t, l, 0), 10)
+		require.Len(t, d.Corruptions(), 1)
+		require.True(t, d.Corruptions()[0].Repaired)
 	}
 }
 
